@@ -1,0 +1,66 @@
+"""What is asked of each peer: a row here is a table in the result."""
+
+import dataclasses
+
+# Few enough for one core to serve without queueing for long, and as many sessions: each connection is a visitor.
+CONNECTIONS = 32
+SESSIONS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    name: str
+    title: str
+    scheme: str
+    connections: int = CONNECTIONS
+    # Bytes of each answer.
+    size: int = 1024
+    # A new TCP connection, tunnel and full TLS handshake for each request.
+    reconnect: bool = False
+    # Where a session is named: everywhere | requests | connect.
+    carrier: str = "everywhere"
+    # Each request of a connection names another session.
+    interleave: bool = False
+
+    def drive(self, port, sessions):
+        """Arguments of `load drive` for this workload, against the origin on `port`."""
+        flags = [
+            *("--scheme", self.scheme),
+            *("--port", str(port)),
+            *("--size", str(self.size)),
+            *("--connections", str(self.connections)),
+            *("--carrier", self.carrier),
+            *("--sessions", str(SESSIONS if sessions else 0)),
+        ]
+        if self.reconnect:
+            flags.append("--reconnect")
+        if self.interleave:
+            flags.append("--interleave")
+        return flags
+
+
+ALL = [
+    Workload("plain", "plain proxying, kept alive, 1 KiB", "http"),
+    Workload("intercepted", "interception, kept alive, 1 KiB", "https"),
+    Workload(
+        "tunnels",
+        "interception, a new tunnel and full handshake per request, session named on CONNECT and inside",
+        "https",
+        reconnect=True,
+    ),
+    Workload(
+        "tunnels-inner",
+        "interception, a new tunnel and full handshake per request, session named inside only",
+        "https",
+        reconnect=True,
+        carrier="requests",
+    ),
+    Workload(
+        "interleaved",
+        "interception, kept alive, 1 KiB, each request of a connection another session",
+        "https",
+        carrier="requests",
+        interleave=True,
+    ),
+    Workload("alone", "interception, one connection alone, 1 KiB", "https", connections=1),
+]

@@ -1,0 +1,92 @@
+//! The composition root: builds everything from a configuration, runs it, and takes it down in order.
+
+mod build;
+mod listen;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::build::Parts;
+pub use self::listen::{BindError, Listeners};
+use crate::admin;
+use crate::ca::CaError;
+use crate::config::Config;
+use crate::doors;
+use crate::registry::RegistryError;
+use crate::upstream::tls::RootsError;
+
+/// Why burdock cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The certificate authority cannot be opened or made.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// A file of `tls.upstream_ca_files` cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The sessions cannot be set up.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// Serves until `end` is cancelled, then lets what is under way finish within `shutdown_grace`.
+///
+/// # Errors
+/// [`AppError`] where it cannot begin; once it serves, it ends only by `end`.
+pub async fn run(config: Config, listeners: Listeners, end: CancellationToken) -> Result<(), AppError> {
+    let grace = config.proxy.shutdown_grace;
+    let cleanup_interval = config.sessions.cleanup_interval;
+    let tasks = TaskTracker::new();
+    let closing = CancellationToken::new();
+    let Parts { house, admin, upkeep } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
+    announce(&listeners, &house.ca.path().to_path_buf());
+
+    let places = Arc::new(Semaphore::new(house.bounds.max_connections.min(Semaphore::MAX_PERMITS)));
+    for listener in listeners.proxy {
+        tasks.spawn(doors::accept(Arc::clone(&house), listener, Arc::clone(&places)));
+    }
+    for listener in listeners.admin {
+        tasks.spawn(admin::serve(listener, Arc::clone(&admin), closing.clone()));
+    }
+    let upkeep_end = CancellationToken::new();
+    let upkeep = tokio::spawn(upkeep.run(cleanup_interval, upkeep_end.clone()));
+
+    end.cancelled().await;
+    tracing::info!(grace = ?grace, "stopping: requests in flight may finish");
+    closing.cancel();
+    drain(&tasks, grace).await;
+    upkeep_end.cancel();
+    if let Err(error) = upkeep.await {
+        tracing::error!(%error, "the last changes may not have been stored");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn drain(tasks: &TaskTracker, grace: Duration) {
+    tasks.close();
+    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            connections = tasks.len(),
+            "cutting off what did not finish within `proxy.shutdown_grace`"
+        );
+    }
+}
+
+fn announce(listeners: &Listeners, ca: &PathBuf) {
+    for address in listeners.proxy_addresses() {
+        tracing::info!(listener = "proxy", %address, "listening");
+    }
+    for address in listeners.admin_addresses() {
+        tracing::info!(listener = "admin", %address, "listening");
+    }
+    tracing::info!(ca = %ca.display(), "clients need to trust this certificate");
+}

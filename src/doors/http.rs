@@ -1,0 +1,195 @@
+//! HTTP/1.1 and HTTP/2 towards a client, on the proxy port as in tunnels.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
+
+use super::House;
+use super::accept::Place;
+use super::pulse::{Answering, Framing, Overdue, Pulse};
+use super::tunnel;
+use super::wire::Wire;
+use crate::exchange::{Body, Connection, Door};
+use crate::message::fields::PROXY_STATUS;
+use crate::upstream::{BodyError, RequestBody};
+
+/// A connection that requests come on.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) connection: Connection,
+    pub(super) house: Arc<House>,
+    pub(super) place: Place,
+}
+
+/// Serves HTTP/1.1 until either side closes, the client runs out of time, or the house closes.
+pub(super) async fn serve_http1<S>(served: Served, wire: Wire<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = Arc::new(served);
+    let pulse = Pulse::new();
+    let io = TokioIo::new(wire.with_pulse(&pulse));
+    let service = service_fn(|request| answer(Arc::clone(&served), Arc::clone(&pulse), request));
+    let connection = http1::Builder::new()
+        .preserve_header_case(true)
+        .title_case_headers(true)
+        .auto_date_header(false)
+        .half_close(true)
+        .max_headers(MAX_REQUEST_FIELDS)
+        .max_header_size(served.house.bounds.max_header_bytes)
+        .max_buf_size(served.house.bounds.max_header_bytes.max(MIN_BUFFER))
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    watch(&served, &pulse, |cx, close| {
+        if close {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Serves HTTP/2 likewise; each request in a task of its own.
+pub(super) async fn serve_http2<S>(served: Served, wire: Wire<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = Arc::new(served);
+    let pulse = Pulse::new();
+    let shared = (Arc::clone(&served), Arc::clone(&pulse));
+    let service = service_fn(move |request| answer(Arc::clone(&shared.0), Arc::clone(&shared.1), request));
+    let max_header_bytes = u32::try_from(served.house.bounds.max_header_bytes).unwrap_or(u32::MAX);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_header_list_size(max_header_bytes)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .serve_connection(TokioIo::new(wire), service);
+    let mut connection = pin!(connection);
+    watch(&served, &pulse, |cx, close| {
+        if close {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Fields a request may have; `proxy.max_header_bytes` bounds their size.
+const MAX_REQUEST_FIELDS: usize = 512;
+/// hyper refuses a smaller read buffer.
+const MIN_BUFFER: usize = 8192;
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+/// What a client may send ahead of the origin's reading, per stream and per connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What is kept of a response that the client is slow to read.
+const SEND_BUFFER: usize = 256 << 10;
+
+/// Drives a connection, closing it gracefully when the house closes and at once when its client has used up its time.
+async fn watch(
+    served: &Served,
+    pulse: &Pulse,
+    mut drive: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
+) {
+    let bounds = &served.house.bounds;
+    let client = served.connection.client;
+    let mut closing = pin!(served.house.closing.cancelled());
+    let mut closed = false;
+    let mut look = pin!(sleep_until(Instant::now() + bounds.header_read_timeout.min(bounds.idle_timeout)));
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(ended) = drive(cx, false) {
+            return Poll::Ready(Ok(ended));
+        }
+        if !closed && closing.as_mut().poll(cx).is_ready() {
+            closed = true;
+            if let Poll::Ready(ended) = drive(cx, true) {
+                return Poll::Ready(Ok(ended));
+            }
+        }
+        while look.as_mut().poll(cx).is_ready() {
+            match pulse.overdue(bounds, std::time::Instant::now()) {
+                Ok(next) => look.as_mut().reset(next.into()),
+                Err(overdue) => return Poll::Ready(Err(overdue)),
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%client, %error, "connection ended"),
+        Err(Overdue::Idle) => tracing::trace!(%client, "connection was idle for too long"),
+        Err(Overdue::Head) => tracing::debug!(%client, "a client did not send a request's head in time"),
+    }
+}
+
+async fn answer(
+    served: Arc<Served>,
+    pulse: Arc<Pulse>,
+    request: Request<Incoming>,
+) -> Result<Response<Tracked>, Infallible> {
+    let (answering, framing) = pulse.begin();
+    // In HTTP/2 there is neither; the head kept is that of an HTTP/1 request.
+    let close = framing == Framing::Both && request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = match (request.method(), &served.connection.door) {
+        (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
+        _ => {
+            let request = request.map(RequestBody::incoming);
+            served.house.exchange.exchange(request, &served.connection).await
+        }
+    };
+    // A request that could be read in two ways makes what follows on the connection doubtful.
+    let doubtful = response.status() == StatusCode::BAD_REQUEST && response.headers().contains_key(PROXY_STATUS);
+    if close || doubtful {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Tracked { body, _answering: answering }))
+}
+
+/// A response's body; while it lasts the connection counts as busy.
+#[derive(Debug)]
+struct Tracked {
+    body: Body,
+    _answering: Answering,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

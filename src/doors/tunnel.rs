@@ -1,0 +1,284 @@
+//! CONNECT: dials before it answers, then finds out what is spoken in the tunnel.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::detect::{Detected, detect};
+use super::http::{Served, serve_http1, serve_http2};
+use super::intercept;
+use super::wire::Wire;
+use crate::exchange::{Body, Connection, Door, Tunnel};
+use crate::fault::{Fault, Kind};
+use crate::message::fields::X_SESSION_ID;
+use crate::message::{Authority, Scheme};
+use crate::registry::Visit;
+use crate::session::id::SessionId;
+use crate::session::record::Counters;
+use crate::upstream::{self, Origin, Side, UpstreamError};
+
+/// Answers a CONNECT (RFC 9110, section 9.3.6), and serves the tunnel by a task of its own.
+pub(super) async fn connect(served: &Arc<Served>, request: Request<Incoming>) -> Response<Body> {
+    let mut id = None;
+    match open(served, request, &mut id).await {
+        Ok(response) => response,
+        Err(fault) => {
+            tracing::debug!(
+                client = %served.connection.client,
+                fault = fault.kind().row().name,
+                detail = fault.detail(),
+                "CONNECT was refused"
+            );
+            fault.response(id.as_ref()).map(Body::full)
+        }
+    }
+}
+
+async fn open(
+    served: &Arc<Served>,
+    mut request: Request<Incoming>,
+    id: &mut Option<SessionId>,
+) -> Result<Response<Body>, Fault> {
+    let exchange = &served.house.exchange;
+    exchange.carriers.authorize(request.headers())?;
+    let authority = target(&request)?;
+    let named = exchange.carriers.named(request.headers())?;
+    let visit = match &named {
+        Some(named) => {
+            *id = Some(named.id.clone());
+            Some(exchange.registry.visit(&named.id, named.ttl).await?)
+        }
+        None => None,
+    };
+    let passthrough = served.house.tls.is_passed_through(&authority.host);
+    // A session that has a connection there knows the target to be alive.
+    let alive = !passthrough && visit.as_ref().is_some_and(|visit| has_idle(visit, &authority));
+    let spare = match alive {
+        true => None,
+        false => {
+            let dialled = exchange.upstream.dialer.dial(&authority).await;
+            Some(dialled.map_err(UpstreamError::from)?)
+        }
+    };
+    let mut response = Response::new(Body::empty());
+    if let Some(visit) = &visit {
+        response.headers_mut().insert(X_SESSION_ID, visit.id_field().clone());
+    }
+    *response.status_mut() = StatusCode::OK;
+    let passage = Passage {
+        served: Arc::clone(served),
+        tunnel: Tunnel::new(authority, named, None),
+        visit,
+        spare,
+        passthrough,
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    served.house.tasks.spawn(passage.serve(upgrade));
+    Ok(response)
+}
+
+/// The target in authority form (RFC 9112, section 3.2.3): host and port, both needed.
+fn target(request: &Request<Incoming>) -> Result<Authority, Fault> {
+    let bad = |detail: String| Fault::new(Kind::BadRequest, format!("CONNECT needs `host:port`: {detail}"));
+    let text = request
+        .uri()
+        .authority()
+        .ok_or_else(|| bad("there is no authority".to_owned()))?;
+    Authority::parse(text.as_str(), None).map_err(|error| bad(error.to_string()))
+}
+
+fn has_idle(visit: &Visit, authority: &Authority) -> bool {
+    [Scheme::Https, Scheme::Http].into_iter().any(|scheme| {
+        visit.pool().has_idle(&Origin {
+            scheme,
+            authority: authority.clone(),
+        })
+    })
+}
+
+/// A tunnel that was answered with 200 and in which nothing has been said yet.
+struct Passage {
+    served: Arc<Served>,
+    tunnel: Tunnel,
+    /// The session that the CONNECT named; it stays loaded while the tunnel lasts.
+    visit: Option<Visit>,
+    /// The connection that the CONNECT made.
+    spare: Option<TcpStream>,
+    passthrough: bool,
+}
+
+impl Passage {
+    /// Boxed, since a tunnel serves requests and a request may open a tunnel: their types would contain each other.
+    fn serve(self, upgrade: OnUpgrade) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.enter(upgrade))
+    }
+
+    async fn enter(self, upgrade: OnUpgrade) {
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(%error, "the client went away before its tunnel was open");
+                return;
+            }
+        };
+        // On HTTP/1 the tunnel is the client's TCP stream itself, so hyper's wrapping can go.
+        match upgraded.downcast::<TokioIo<Wire<TcpStream>>>() {
+            Ok(parts) => {
+                let (stream, said) = parts.io.into_inner().into_parts(&parts.read_buf);
+                self.pass(Wire::with_seen(stream, &said)).await;
+            }
+            Err(upgraded) => self.pass(Wire::new(TokioIo::<Upgraded>::new(upgraded))).await,
+        }
+    }
+
+    async fn pass<S>(mut self, mut wire: Wire<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let detected = match self.passthrough {
+            true => Detected::Opaque,
+            false => match self.listen(&mut wire).await {
+                Some(detected) => detected,
+                None => return,
+            },
+        };
+        match detected {
+            Detected::Tls => {
+                let (served, tunnel) = self.into_served(Scheme::Https);
+                intercept::intercept(served, tunnel, wire).await;
+            }
+            Detected::Http1 => {
+                let (served, tunnel) = self.into_served(Scheme::Http);
+                serve_http1(served.through(Door::Tunnel(tunnel)), wire).await;
+            }
+            Detected::Http2 => {
+                let (served, tunnel) = self.into_served(Scheme::Http);
+                serve_http2(served.through(Door::Tunnel(tunnel)), wire).await;
+            }
+            Detected::Opaque | Detected::NeedMore => self.relay(wire).await,
+        }
+    }
+
+    /// Waits until it is clear what is spoken; `None` when the client leaves or says nothing.
+    ///
+    /// A server that speaks first decides it: no protocol that burdock reads begins so.
+    async fn listen<S>(&mut self, wire: &mut Wire<S>) -> Option<Detected>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let bounds = &self.served.house.bounds;
+        let mut deadline = Instant::now() + bounds.idle_timeout;
+        let mut byte = [0];
+        loop {
+            match detect(wire.seen()) {
+                Detected::NeedMore => {}
+                detected => return Some(detected),
+            }
+            tokio::select! {
+                biased;
+                looked = wire.look() => match looked {
+                    Ok(0) if wire.seen().is_empty() => return None,
+                    Ok(0) => return Some(Detected::Opaque),
+                    Ok(_) => deadline = Instant::now() + bounds.header_read_timeout,
+                    Err(error) => {
+                        tracing::debug!(%error, "the client left its tunnel");
+                        return None;
+                    }
+                },
+                spoken = peek(self.spare.as_ref(), &mut byte) => match spoken {
+                    Ok(1..) => return Some(Detected::Opaque),
+                    // Closed before anything was said: the first request dials anew, and tells what is wrong.
+                    Ok(0) | Err(_) => self.spare = None,
+                },
+                () = sleep_until(deadline) => {
+                    return (!wire.seen().is_empty()).then_some(Detected::Opaque);
+                }
+                () = self.served.house.closing.cancelled() => return None,
+            }
+        }
+    }
+
+    fn into_served(self, scheme: Scheme) -> (Inside, Tunnel) {
+        let mut tunnel = self.tunnel;
+        tunnel.scheme = scheme;
+        *tunnel.spare.get_mut() = self.spare;
+        let inside = Inside {
+            served: self.served,
+            _visit: self.visit,
+        };
+        (inside, tunnel)
+    }
+
+    async fn relay<S>(self, wire: Wire<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let authority = &self.tunnel.authority;
+        let origin = match self.spare {
+            Some(origin) => Ok(origin),
+            None => self.served.house.exchange.upstream.dialer.dial(authority).await,
+        };
+        let origin = match origin {
+            Ok(stream) => Side {
+                stream,
+                said: Bytes::new(),
+            },
+            Err(error) => {
+                tracing::debug!(%error, "a tunnel could not be relayed");
+                return;
+            }
+        };
+        let (stream, said) = wire.into_parts(&[]);
+        match upstream::relay(Side { stream, said }, origin).await {
+            Ok((sent, received)) => {
+                if let Some(visit) = &self.visit {
+                    visit.count(Counters {
+                        bytes_out: sent,
+                        bytes_in: received,
+                        ..Counters::default()
+                    });
+                }
+            }
+            Err(error) => tracing::debug!(%authority, %error, "a relayed tunnel ended abnormally"),
+        }
+    }
+}
+
+async fn peek(spare: Option<&TcpStream>, byte: &mut [u8]) -> std::io::Result<usize> {
+    match spare {
+        Some(spare) => spare.peek(byte).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a tunnel's requests are served with.
+pub(super) struct Inside {
+    served: Arc<Served>,
+    _visit: Option<Visit>,
+}
+
+impl Inside {
+    /// The client's connection.
+    pub(super) fn outer(&self) -> &Served {
+        &self.served
+    }
+
+    /// A connection of its own within the client's: other door, same place.
+    pub(super) fn through(self, door: Door) -> Served {
+        Served {
+            connection: Connection::new(self.served.connection.client, door),
+            house: Arc::clone(&self.served.house),
+            place: Arc::clone(&self.served.place),
+        }
+    }
+}
+

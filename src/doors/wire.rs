@@ -1,0 +1,204 @@
+//! A client's bytes as hyper reads and writes them: what was looked at before is read again, and
+//! the bare error responses that hyper writes by itself leave as the documented ones.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::pulse::Pulse;
+use crate::fault::{Fault, Kind};
+
+/// A stream whose first bytes can be looked at.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    stream: S,
+    /// Looked at, and to be read again.
+    seen: BytesMut,
+    /// Ours, to be written before anything else.
+    answer: Bytes,
+    /// Set once HTTP/1 is spoken on it.
+    pulse: Option<Arc<Pulse>>,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            seen: BytesMut::new(),
+            answer: Bytes::new(),
+            pulse: None,
+        }
+    }
+
+    /// A stream of which `seen` was read elsewhere.
+    pub(super) fn with_seen(stream: S, seen: &[u8]) -> Self {
+        Self {
+            seen: BytesMut::from(seen),
+            ..Self::new(stream)
+        }
+    }
+
+    /// The same stream, on which HTTP/1 will be spoken.
+    pub(super) fn with_pulse(mut self, pulse: &Arc<Pulse>) -> Self {
+        if !self.seen.is_empty() {
+            pulse.arrived(&self.seen);
+        }
+        self.pulse = Some(Arc::clone(pulse));
+        self
+    }
+
+    /// What has been looked at.
+    pub(super) fn seen(&self) -> &[u8] {
+        &self.seen
+    }
+
+    /// The stream, and what was looked at of it; `more` was read by hyper after that.
+    pub(super) fn into_parts(mut self, more: &[u8]) -> (S, Bytes) {
+        self.seen.extend_from_slice(more);
+        (self.stream, self.seen.freeze())
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Waits for more bytes to look at; how many came, 0 at the end.
+    ///
+    /// # Cancellation
+    /// Dropped, nothing is lost.
+    pub(super) async fn look(&mut self) -> io::Result<usize> {
+        self.seen.reserve(LOOK_BYTES);
+        self.stream.read_buf(&mut self.seen).await
+    }
+}
+
+const LOOK_BYTES: usize = 2048;
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.seen.is_empty() {
+            let count = this.seen.len().min(buf.remaining());
+            buf.put_slice(&this.seen[..count]);
+            this.seen.advance(count);
+            if this.seen.is_empty() {
+                this.seen = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if let Some(pulse) = &this.pulse {
+            let new = &buf.filled()[before..];
+            if !new.is_empty() {
+                pulse.arrived(new);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Whether these bytes are an error response of hyper's own, and what stands for it.
+    fn documented(&self, bytes: &[u8]) -> Option<Bytes> {
+        let pulse = self.pulse.as_ref()?;
+        if !bytes.starts_with(b"HTTP/1.1 4") || !pulse.is_quiet() || !is_bare(bytes) {
+            return None;
+        }
+        let fault = match &bytes[9..12] {
+            b"400" => Fault::new(Kind::BadRequest, "the request cannot be parsed as HTTP/1.1 (RFC 9112)"),
+            b"431" | b"414" => Fault::new(
+                Kind::HeadersTooLarge,
+                "the request's head is larger than `proxy.max_header_bytes` allows",
+            ),
+            _ => return None,
+        };
+        Some(as_bytes(&fault))
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.answer.has_remaining() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.answer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.answer.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// All our responses name their route or their fault; hyper's have neither, and no body.
+fn is_bare(bytes: &[u8]) -> bool {
+    let head = bytes.to_ascii_lowercase();
+    let has = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
+    !has(b"x-burdock-route:") && !has(b"proxy-status:") && has(b"content-length: 0\r\n")
+}
+
+fn as_bytes(fault: &Fault) -> Bytes {
+    let response = fault.response(None);
+    let (head, body) = response.into_parts();
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    out.extend_from_slice(&body);
+    out.into()
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        if let Some(answer) = this.documented(bytes) {
+            this.answer = answer;
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        if let Some(answer) = first.and_then(|first| this.documented(first)) {
+            this.answer = answer;
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
+        Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,211 @@
+//! The facts about a client's connection, and whom a request on it is for.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Version};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::identify::Named;
+use crate::fault::{Fault, Kind};
+use crate::message::{Authority, Scheme};
+use crate::upstream::{Terms, Origin, Pool, RequestBody};
+
+/// A client's connection, or a tunnel within one.
+#[derive(Debug)]
+pub struct Connection {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// How requests on it say whom they are for.
+    pub door: Door,
+    /// Connections to origins for requests without a session; made when the first of them comes.
+    pool: OnceLock<Arc<Pool>>,
+}
+
+/// How a request says whom it is for.
+#[derive(Debug)]
+pub enum Door {
+    /// The proxy port: in absolute form, each request anew.
+    Proxy,
+    /// A tunnel: the CONNECT said it for all requests.
+    Tunnel(Tunnel),
+    /// The admin API's `scrape`, which names the session itself.
+    Scrape(Option<Named>),
+}
+
+/// What a CONNECT said and did.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Where the tunnel leads.
+    pub authority: Authority,
+    /// `https` once TLS was intercepted in it.
+    pub scheme: Scheme,
+    /// The session that the CONNECT named.
+    pub named: Option<Named>,
+    /// The connection that the CONNECT made, until the first request takes it.
+    pub spare: Mutex<Option<TcpStream>>,
+}
+
+/// Whom a request is for.
+#[derive(Debug)]
+pub struct Destination {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The Host field for the origin, as the client wrote it.
+    pub host: HeaderValue,
+    /// Path and query.
+    target: PathAndQuery,
+}
+
+impl Destination {
+    /// The path, without the query; cookies are matched by it.
+    pub fn path(&self) -> &str {
+        self.target.path()
+    }
+}
+
+impl Connection {
+    /// A connection through `door`.
+    pub fn new(client: SocketAddr, door: Door) -> Self {
+        Self {
+            client,
+            door,
+            pool: OnceLock::new(),
+        }
+    }
+
+    /// Connections to origins that belong to this client connection alone.
+    pub(super) fn pool(&self, terms: &Arc<Terms>) -> &Arc<Pool> {
+        self.pool.get_or_init(|| Pool::new(terms))
+    }
+
+    /// The connection that a CONNECT made to this origin, if it is not in use yet.
+    pub(super) fn take_spare(&self, origin: &Origin) -> Option<TcpStream> {
+        match &self.door {
+            Door::Tunnel(tunnel) if tunnel.authority == origin.authority => tunnel.spare.lock().take(),
+            Door::Tunnel(_) | Door::Proxy | Door::Scrape(_) => None,
+        }
+    }
+
+    /// Whom a request on this connection is for.
+    ///
+    /// # Errors
+    /// `bad-request` where it does not say, or says two things; `misdirected` where it is not for the tunnel's host.
+    pub(super) fn destination(&self, request: &Request<RequestBody>) -> Result<Destination, Fault> {
+        match &self.door {
+            Door::Proxy | Door::Scrape(_) => absolute(request),
+            Door::Tunnel(tunnel) => tunnel.destination(request),
+        }
+    }
+}
+
+fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+    Fault::new(Kind::BadRequest, detail)
+}
+
+/// The target in absolute form (RFC 9112, section 3.2.2); it goes before the Host field.
+fn absolute(request: &Request<RequestBody>) -> Result<Destination, Fault> {
+    let uri = request.uri();
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(bad_request(
+            "this is a proxy: the request target must be in absolute form, as in `GET http://host/path`",
+        ));
+    };
+    let scheme = match scheme {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => return Err(bad_request(format!("scheme `{other}` is not supported: use http or https"))),
+    };
+    one_host(request)?;
+    let authority = authority.as_str();
+    Ok(Destination {
+        host: HeaderValue::from_str(authority)
+            .map_err(|_| bad_request("the authority of the request target is malformed"))?,
+        origin: Origin {
+            scheme,
+            authority: parse(authority, scheme.default_port())?,
+        },
+        target: target(request),
+    })
+}
+
+impl Tunnel {
+    /// A tunnel to `authority`; TLS is not known to be spoken in it yet.
+    pub fn new(authority: Authority, named: Option<Named>, spare: Option<TcpStream>) -> Self {
+        Self {
+            authority,
+            scheme: Scheme::Http,
+            named,
+            spare: Mutex::new(spare),
+        }
+    }
+
+    fn destination(&self, request: &Request<RequestBody>) -> Result<Destination, Fault> {
+        let field = one_host(request)?;
+        let named = match (request.uri().authority(), field) {
+            (Some(target), Some(field)) => {
+                // RFC 9113, section 8.3.1: `:authority` and Host must agree where both are there.
+                self.must_be_named_by(field.to_str().unwrap_or_default())?;
+                target.as_str()
+            }
+            (Some(target), None) => target.as_str(),
+            (None, Some(field)) => field
+                .to_str()
+                .map_err(|_| bad_request("the Host field is malformed"))?,
+            (None, None) if request.version() < Version::HTTP_11 => {
+                return Ok(self.with_host(self.authority.for_scheme(self.scheme).as_bytes(), request));
+            }
+            (None, None) => return Err(bad_request("the Host field is missing")),
+        };
+        self.must_be_named_by(named)?;
+        Ok(self.with_host(named.as_bytes(), request))
+    }
+
+    fn must_be_named_by(&self, host: &str) -> Result<(), Fault> {
+        // A client that leaves the tunnel's port out cannot mean another host by that.
+        if self.authority.is_named_by(host, self.authority.port) {
+            return Ok(());
+        }
+        parse(host, self.authority.port)?;
+        Err(Fault::new(
+            Kind::Misdirected,
+            format!("the request is for `{host}`, the tunnel leads to `{}`", self.authority),
+        ))
+    }
+
+    fn with_host(&self, host: &[u8], request: &Request<RequestBody>) -> Destination {
+        Destination {
+            origin: Origin {
+                scheme: self.scheme,
+                authority: self.authority.clone(),
+            },
+            host: HeaderValue::from_bytes(host).expect("a host that was compared is visible ASCII"),
+            target: target(request),
+        }
+    }
+}
+
+fn target(request: &Request<RequestBody>) -> PathAndQuery {
+    request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"))
+}
+
+/// The Host field, of which there may be one only (RFC 9112, section 3.2).
+fn one_host(request: &Request<RequestBody>) -> Result<Option<&HeaderValue>, Fault> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let first = fields.next();
+    match fields.next() {
+        None => Ok(first),
+        Some(_) => Err(bad_request("the Host field is there more than once")),
+    }
+}
+
+fn parse(authority: &str, default_port: u16) -> Result<Authority, Fault> {
+    Authority::parse(authority, Some(default_port)).map_err(|error| bad_request(error.to_string()))
+}

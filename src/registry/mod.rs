@@ -1,0 +1,516 @@
+//! The sessions in use in this process: loaded once, expired on time, bounded in number.
+
+mod gate;
+mod live;
+mod turns;
+mod view;
+mod writeback;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use self::gate::{Gate, Permit, Refused};
+pub use self::live::{Defaults, LiveSession, Profile, State, Visit};
+use self::turns::Turns;
+pub use self::view::SessionView;
+use self::writeback::Dirty;
+pub use self::writeback::commit;
+use crate::adapters::{Adapter, Created, Query, StoreError};
+use crate::clock;
+use crate::fault::{Fault, Kind};
+use crate::session::id::SessionId;
+use crate::session::record::{Generation, Record};
+use crate::session::settings::Settings;
+use crate::session::time::Timestamp;
+use crate::upstream::{self, Pool};
+
+/// All sessions of this process.
+///
+/// Capacity: live sessions are at most [`Options::max_active`], plus those of other processes that are used here; one that
+/// nobody has used for [`UNLOAD_AFTER`] is unloaded.
+#[derive(Debug)]
+pub struct Registry {
+    adapters: Vec<Arc<dyn Adapter>>,
+    default_adapter: usize,
+    options: Options,
+    /// Read-mostly: a request of a loaded session takes no lock to find it.
+    live: papaya::HashMap<SessionId, Arc<LiveSession>>,
+    turns: Turns,
+    dirty: mpsc::UnboundedSender<Arc<LiveSession>>,
+}
+
+/// What governs the sessions of a registry.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What sessions get that set nothing themselves.
+    pub settings: Settings,
+    /// The defaults of requests: user agent policy and limits.
+    pub defaults: Defaults,
+    /// `sessions.max_active_sessions`.
+    pub max_active: u64,
+    /// `sessions.on_unknown`: whether a request that names an unknown session makes it.
+    pub on_unknown: OnUnknown,
+    /// What bounds the connections of a session.
+    pub pool: Arc<upstream::Terms>,
+}
+
+/// What becomes of a request that names a session which does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// The session is made.
+    Create,
+    /// 404 `unknown-session`.
+    Reject,
+}
+
+/// Why there is no session to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is none of that id, and requests do not make one.
+    #[error("session `{0}` does not exist (`sessions.on_unknown = \"reject\"`)")]
+    Unknown(SessionId),
+    /// There is one of that id already.
+    #[error("session `{0}` exists")]
+    Conflict(SessionId),
+    /// No adapter of that name is configured.
+    #[error("adapter `{0}` is not configured")]
+    NoAdapter(String),
+    /// There are as many as there may be.
+    #[error("{limit} sessions are active, as many as `sessions.max_active_sessions` allows")]
+    TooMany {
+        /// The bound.
+        limit: u64,
+        /// When there may be room.
+        until: Option<Timestamp>,
+    },
+    /// A store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A page of sessions, in the order of their ids.
+#[derive(Debug)]
+pub struct Page {
+    /// The sessions.
+    pub sessions: Vec<SessionView>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<SessionId>,
+}
+
+/// A session that nobody has used for so long is unloaded: its store keeps it, its connections close.
+pub const UNLOAD_AFTER: Duration = Duration::from_secs(600);
+
+/// How often touches and counters are told to the stores.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often idle connections are looked at.
+const SWEEP_POOLS_EVERY: Duration = Duration::from_secs(5);
+
+impl Registry {
+    /// A registry over these adapters, the first being the default; and the work that runs beside it, to be run until
+    /// it ends.
+    pub fn new(
+        adapters: Vec<Arc<dyn Adapter>>,
+        default_adapter: &str,
+        options: Options,
+    ) -> Result<(Arc<Self>, Upkeep), RegistryError> {
+        let default_adapter = adapters
+            .iter()
+            .position(|adapter| adapter.name() == default_adapter)
+            .ok_or_else(|| RegistryError::NoAdapter(default_adapter.to_owned()))?;
+        let (dirty, queue) = mpsc::unbounded_channel();
+        let registry = Arc::new(Self {
+            adapters,
+            default_adapter,
+            options,
+            live: papaya::HashMap::new(),
+            turns: Turns::default(),
+            dirty,
+        });
+        let upkeep = Upkeep {
+            registry: Arc::clone(&registry),
+            queue,
+        };
+        Ok((registry, upkeep))
+    }
+
+    /// The session of a request, its expiry moved; made if it does not exist and may be, with `ttl` where the request names one.
+    ///
+    /// A loaded session is had without waiting.
+    ///
+    /// # Errors
+    /// [`RegistryError`], of every kind but a conflict.
+    pub async fn visit(&self, id: &SessionId, ttl: Option<Duration>) -> Result<Visit, RegistryError> {
+        let now = clock::now();
+        let visit = match self.enter(id, now) {
+            Some(visit) => visit,
+            None => self.load_or_create(id, ttl).await?,
+        };
+        visit.touch(now);
+        // The store must not find the session expired while the touch is still on its way there.
+        if visit.stored_expires() < now + 2 * FLUSH_EVERY {
+            writeback::flush(&visit).await?;
+        }
+        Ok(visit)
+    }
+
+    async fn load_or_create(&self, id: &SessionId, ttl: Option<Duration>) -> Result<Visit, RegistryError> {
+        let _turn = self.turns.take(id).await;
+        loop {
+            let now = clock::now();
+            if let Some(visit) = self.enter(id, now) {
+                return Ok(visit);
+            }
+            match self.load(id, now).await? {
+                Some(session) => {
+                    if let Some(visit) = session.enter(now) {
+                        return Ok(visit);
+                    }
+                }
+                None if self.options.on_unknown == OnUnknown::Reject => {
+                    return Err(RegistryError::Unknown(id.clone()));
+                }
+                None => {
+                    let mut settings = self.options.settings.clone();
+                    if let Some(ttl) = ttl {
+                        settings.ttl = ttl;
+                    }
+                    let adapter = &self.adapters[self.default_adapter];
+                    match self.create_in(adapter, id.clone(), settings).await {
+                        // Another process made it meanwhile.
+                        Err(RegistryError::Conflict(_)) => {}
+                        Err(error) => return Err(error),
+                        Ok(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session by its id, its expiry left as it is.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`] where a store that may have it does not answer.
+    pub async fn find(&self, id: &SessionId) -> Result<Option<Visit>, RegistryError> {
+        if let Some(visit) = self.enter(id, clock::now()) {
+            return Ok(Some(visit));
+        }
+        let _turn = self.turns.take(id).await;
+        let now = clock::now();
+        if let Some(visit) = self.enter(id, now) {
+            return Ok(Some(visit));
+        }
+        Ok(self.load(id, now).await?.and_then(|session| session.enter(now)))
+    }
+
+    /// Makes a session; of two calls for one id, one fails.
+    ///
+    /// # Errors
+    /// [`RegistryError::Conflict`], [`RegistryError::NoAdapter`], [`RegistryError::TooMany`], [`RegistryError::Store`].
+    pub async fn create(
+        &self,
+        id: Option<SessionId>,
+        adapter: Option<&str>,
+        settings: Settings,
+    ) -> Result<Visit, RegistryError> {
+        let adapter = match adapter {
+            Some(name) => self
+                .adapters
+                .iter()
+                .find(|adapter| adapter.name() == name)
+                .ok_or_else(|| RegistryError::NoAdapter(name.to_owned()))?,
+            None => &self.adapters[self.default_adapter],
+        };
+        let id = id.unwrap_or_else(|| SessionId::generate(rand::random()));
+        let _turn = self.turns.take(&id).await;
+        let now = clock::now();
+        if self.enter(&id, now).is_some() || self.load(&id, now).await?.is_some() {
+            return Err(RegistryError::Conflict(id));
+        }
+        let session = self.create_in(adapter, id.clone(), settings).await?;
+        session.enter(clock::now()).ok_or(RegistryError::Unknown(id))
+    }
+
+    /// Replaces a session's settings, acknowledged by its store.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn reconfigure(&self, session: &Arc<LiveSession>, settings: Settings) -> Result<(), RegistryError> {
+        let number = session.replace_settings(settings, &self.options.defaults, clock::now());
+        Ok(commit(session, number).await?)
+    }
+
+    /// Removes a session and everything of it; whether there was one.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn delete(&self, id: &SessionId) -> Result<bool, RegistryError> {
+        let _turn = self.turns.take(id).await;
+        let now = clock::now();
+        let live = self.live.pin().get(id).cloned();
+        let was_live = live.as_ref().is_some_and(|session| session.expires() > now && !session.is_gone());
+        let mut found = false;
+        for adapter in &self.adapters {
+            found |= adapter.delete(id).await?;
+        }
+        if let Some(session) = live {
+            self.unlist(&session);
+            session.end();
+        }
+        Ok(found || was_live)
+    }
+
+    /// Removes every session; how many there were.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn clear(&self) -> Result<u64, RegistryError> {
+        let mut deleted = 0;
+        for adapter in &self.adapters {
+            deleted += adapter.clear().await?;
+        }
+        let live: Vec<_> = self.live.pin().values().cloned().collect();
+        for session in live {
+            // One that was made while the stores were cleared is not theirs to end.
+            let _turn = self.turns.take(session.id()).await;
+            let stored = session.adapter.load(session.id()).await?;
+            if stored.is_none_or(|record| record.generation != session.generation()) {
+                self.unlist(&session);
+                session.end();
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// A page of sessions after the id `after`, of one adapter or all, with all of `labels`.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoAdapter`], [`RegistryError::Store`].
+    pub async fn list(
+        &self,
+        adapter: Option<&str>,
+        query: &Query,
+    ) -> Result<Page, RegistryError> {
+        if let Some(name) = adapter
+            && !self.adapters.iter().any(|known| known.name() == name)
+        {
+            return Err(RegistryError::NoAdapter(name.to_owned()));
+        }
+        let one_more = Query {
+            limit: query.limit + 1,
+            ..query.clone()
+        };
+        let now = clock::now();
+        let mut sessions = Vec::new();
+        for known in &self.adapters {
+            if adapter.is_none_or(|name| name == known.name()) {
+                for record in known.list(&one_more).await? {
+                    sessions.push(self.view_of(record, known.name(), now));
+                }
+            }
+        }
+        sessions.sort_by(|one, other| one.id.cmp(&other.id));
+        let more = sessions.len() > query.limit;
+        sessions.truncate(query.limit);
+        let next = more.then(|| sessions.last().map(|last| last.id.clone())).flatten();
+        Ok(Page { sessions, next })
+    }
+
+    /// The adapters, with whether each can be reached.
+    pub async fn health(&self) -> Vec<(&'static str, Result<(), StoreError>)> {
+        let mut health = Vec::new();
+        for adapter in &self.adapters {
+            health.push((adapter.name(), adapter.health().await));
+        }
+        health
+    }
+
+    /// Unexpired sessions over all adapters.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn count(&self) -> Result<u64, RegistryError> {
+        let mut count = 0;
+        for adapter in &self.adapters {
+            count += adapter.count().await?;
+        }
+        Ok(count)
+    }
+
+    /// Sessions loaded in this process.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// What governs its sessions.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn enter(&self, id: &SessionId, now: Timestamp) -> Option<Visit> {
+        self.live.pin().get(id)?.enter(now)
+    }
+
+    /// Loads a session whose turn the caller holds, dropping a copy here that is over.
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Arc<LiveSession>>, StoreError> {
+        let known = self.live.pin().get(id).cloned();
+        if let Some(known) = known {
+            self.unlist(&known);
+            if known.is_gone() || known.expires() <= now {
+                known.end();
+            }
+        }
+        for adapter in &self.adapters {
+            if let Some(record) = adapter.load(id).await? {
+                return Ok(Some(self.enlist(record, Arc::clone(adapter))));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn create_in(
+        &self,
+        adapter: &Arc<dyn Adapter>,
+        id: SessionId,
+        settings: Settings,
+    ) -> Result<Arc<LiveSession>, RegistryError> {
+        let limit = self.options.max_active;
+        let mut elsewhere = 0;
+        for other in &self.adapters {
+            if !Arc::ptr_eq(other, adapter) {
+                elsewhere += other.count().await?;
+            }
+        }
+        let record = Record::new(id.clone(), Generation::new(rand::random()), settings, clock::now());
+        match adapter.create(record.clone(), limit.saturating_sub(elsewhere)).await? {
+            Created::Done => Ok(self.enlist(record, Arc::clone(adapter))),
+            Created::Exists => Err(RegistryError::Conflict(id)),
+            Created::Full { until } => Err(RegistryError::TooMany { limit, until }),
+        }
+    }
+
+    fn enlist(&self, record: Record, adapter: Arc<dyn Adapter>) -> Arc<LiveSession> {
+        let session = Arc::new(LiveSession::new(
+            record,
+            adapter,
+            Pool::new(&self.options.pool),
+            Dirty::new(self.dirty.clone()),
+            &self.options.defaults,
+            clock::now(),
+        ));
+        self.live.pin().insert(session.id().clone(), Arc::clone(&session));
+        session
+    }
+
+    /// Takes this very copy off the list; a successor of the same id stays.
+    fn unlist(&self, session: &Arc<LiveSession>) {
+        let live = self.live.pin();
+        let _ = live.remove_if(session.id(), |_, known| Arc::ptr_eq(known, session));
+    }
+
+    fn view_of(&self, record: Record, adapter: &'static str, now: Timestamp) -> SessionView {
+        let live = self.live.pin().get(&record.id).cloned();
+        match live {
+            Some(live) if live.generation() == record.generation => SessionView::of_live(&live, now),
+            _ => SessionView::of_record(&record, adapter, &self.options.defaults, now),
+        }
+    }
+
+    fn sweep_pools(&self) {
+        let now = Instant::now();
+        for session in self.live.pin().values() {
+            session.pool().sweep(now);
+        }
+    }
+
+    /// Ends what has expired, unloads what nobody uses, and has the stores sweep.
+    async fn clean_up(&self) {
+        let now = clock::now();
+        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
+        for session in sessions {
+            if session.is_gone() || session.expires() <= now {
+                let _turn = self.turns.take(session.id()).await;
+                self.unlist(&session);
+                session.end();
+            } else if now.since(session.last_used()) > UNLOAD_AFTER {
+                self.unload(&session).await;
+            }
+        }
+        for adapter in &self.adapters {
+            if let Err(error) = adapter.sweep().await {
+                tracing::warn!(%error, "expired sessions could not be swept");
+            }
+        }
+    }
+
+    async fn unload(&self, session: &Arc<LiveSession>) {
+        let _turn = self.turns.take(session.id()).await;
+        // Requests that come from here on wait for the turn and load the session anew.
+        if !session.retire() {
+            return;
+        }
+        if let Err(error) = writeback::flush(session).await {
+            tracing::warn!(session = %session.id(), %error, "a session could not be unloaded cleanly");
+        }
+        self.unlist(session);
+        session.pool().close();
+    }
+}
+
+/// The work beside a registry: telling the stores what may be told late, ending what has expired.
+#[derive(Debug)]
+pub struct Upkeep {
+    registry: Arc<Registry>,
+    queue: mpsc::UnboundedReceiver<Arc<LiveSession>>,
+}
+
+impl Upkeep {
+    /// Runs until `end`, then tells the stores everything that is left.
+    pub async fn run(mut self, cleanup_interval: Duration, end: CancellationToken) {
+        let mut flush = tokio::time::interval(FLUSH_EVERY);
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sweep_pools = tokio::time::interval(SWEEP_POOLS_EVERY);
+        let mut clean_up = tokio::time::interval(cleanup_interval);
+        loop {
+            tokio::select! {
+                () = end.cancelled() => break,
+                _ = flush.tick() => self.flush().await,
+                _ = sweep_pools.tick() => self.registry.sweep_pools(),
+                _ = clean_up.tick() => self.registry.clean_up().await,
+            }
+        }
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        while let Ok(session) = self.queue.try_recv() {
+            if let Err(error) = writeback::flush(&session).await {
+                tracing::warn!(session = %session.id(), %error, "counters and last use are not stored yet");
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::new(Kind::StoreUnavailable, error.to_string()).retry_after(Duration::from_secs(1))
+    }
+}
+
+impl From<RegistryError> for Fault {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryError::Store(error) => error.into(),
+            RegistryError::Unknown(_) => Self::new(Kind::UnknownSession, detail),
+            RegistryError::TooMany { until, .. } => {
+                let wait = until.map_or(Duration::from_secs(60), |until| until.since(clock::now()));
+                Self::new(Kind::TooManySessions, detail).retry_after(wait)
+            }
+            RegistryError::Conflict(_) | RegistryError::NoAdapter(_) => Self::new(Kind::BadRequest, detail),
+        }
+    }
+}

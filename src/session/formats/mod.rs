@@ -1,0 +1,4 @@
+//! The cookie and storage formats of other tools.
+
+pub mod netscape;
+pub mod playwright;

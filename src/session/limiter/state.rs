@@ -1,0 +1,56 @@
+//! What is kept of a limiter when its session is not in this process.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The state of a limiter, to be stored with its session and given to [`Limiter::new`](super::Limiter::new).
+///
+/// All times are nanoseconds since the Unix epoch. A bucket that is full and a pause that is over are not in it, so the state
+/// of a session at rest is empty. Requests in flight and waiting are not in it: they live and die with their connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimiterState {
+    /// The theoretical arrival time of the bucket that hosts share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tat: Option<u64>,
+    /// The theoretical arrival times of the buckets that belong to one host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) hosts: BTreeMap<Box<str>, u64>,
+    /// When the pauses of hosts end.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) pauses: BTreeMap<Box<str>, u64>,
+}
+
+impl LimiterState {
+    /// Whether there is nothing to remember: every bucket is full and no host is paused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tat.is_none() && self.hosts.is_empty() && self.pauses.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stored_form_is_short_and_stable() {
+        let state = LimiterState {
+            tat: Some(1_795_000_000_000_000_001),
+            hosts: BTreeMap::from([("a.example".into(), 1_795_000_000_000_000_002)]),
+            pauses: BTreeMap::from([("b.example".into(), 1_795_000_000_000_000_000)]),
+        };
+        for (state, stored) in [
+            (LimiterState::default(), "{}"),
+            (
+                state,
+                r#"{"tat":1795000000000000001,"hosts":{"a.example":1795000000000000002},"pauses":{"b.example":1795000000000000000}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&state).expect("plain values"), stored);
+            let read: LimiterState = serde_json::from_str(stored).expect("what was written");
+            assert_eq!(read, state);
+            assert_eq!(read.is_empty(), stored == "{}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! A session as a value: its id, settings, cookies, storage and limits, and how changes to them merge.
+//!
+//! Everything here is pure: no socket, no task and no clock. Time comes in as a [`Timestamp`].
+
+pub mod delta;
+pub mod formats;
+pub mod id;
+pub mod jar;
+pub mod limiter;
+pub mod record;
+pub mod settings;
+pub mod storage;
+pub mod time;
+
+pub use self::delta::{CookieChange, CookieDelta, Delta, Touch};
+pub use self::id::{InvalidSessionId, SessionId};
+pub use self::jar::{Cookie, CookieFilter, CookieKey, CookieUrl, Jar};
+pub use self::record::{Counters, Generation, Record};
+pub use self::settings::{Bounds, InvalidField, OnLimit, ProxyUrl, Render, Settings};
+pub use self::storage::{Origin, Storage, StorageDelta};
+pub use self::time::Timestamp;

@@ -1,0 +1,153 @@
+//! What can go wrong between burdock and an origin, and which fault that is.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use super::dial::{DialError, Phase};
+use super::policy::Denied;
+use super::tls::TlsError;
+use crate::fault::{Fault, Kind};
+use crate::message::Authority;
+
+/// A request could not be answered by its origin.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// A connection, but no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS was not established in time.
+    #[error("TLS with `{authority}`: no handshake within {after:?} (`upstream.connect_timeout`)")]
+    HandshakeTimeout {
+        /// The origin.
+        authority: Authority,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// The request was sent and no response came.
+    #[error("`{authority}`: no response within {after:?} (`upstream.response_header_timeout`)")]
+    ResponseTimeout {
+        /// The origin.
+        authority: Authority,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// The client's own request body broke off.
+    #[error("the request's body ended before it was complete")]
+    RequestBody {
+        /// hyper's account of it.
+        source: hyper::Error,
+    },
+    /// The origin closed the connection instead of answering.
+    #[error("`{authority}` closed the connection before its response was complete")]
+    Closed {
+        /// The origin.
+        authority: Authority,
+        /// hyper's account of it.
+        source: hyper::Error,
+    },
+    /// The origin's answer is not HTTP as it should be.
+    #[error("`{authority}` broke the protocol: {source}")]
+    Protocol {
+        /// The origin.
+        authority: Authority,
+        /// hyper's account of it.
+        source: hyper::Error,
+    },
+}
+
+impl UpstreamError {
+    /// Sorts an error of hyper's client.
+    pub(super) fn of_hyper(authority: &Authority, source: hyper::Error) -> Self {
+        let authority = authority.clone();
+        let io = source
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>())
+            .map(std::io::Error::kind);
+        if source.is_user() {
+            Self::RequestBody { source }
+        } else if source.is_incomplete_message()
+            || source.is_closed()
+            || source.is_canceled()
+            || matches!(
+                io,
+                Some(
+                    ErrorKind::ConnectionReset
+                        | ErrorKind::BrokenPipe
+                        | ErrorKind::ConnectionAborted
+                        | ErrorKind::UnexpectedEof
+                )
+            )
+        {
+            Self::Closed { authority, source }
+        } else {
+            Self::Protocol { authority, source }
+        }
+    }
+
+    /// Whether the connection was lost before any of the response came, as happens to one that was idle.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+}
+
+impl From<DialError> for Fault {
+    fn from(error: DialError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DialError::Dns { source, .. } => Self::new(Kind::DnsFailed, detail).caused_by(source),
+            DialError::Denied { why: Denied::Loop { .. }, .. } => Self::new(Kind::LoopDetected, detail),
+            DialError::Denied { .. } => Self::new(Kind::DestinationDenied, detail),
+            DialError::Connect { source, .. } => {
+                let fault = Self::new(Kind::ConnectFailed, detail);
+                let fault = match source.kind() {
+                    ErrorKind::ConnectionRefused => fault,
+                    ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
+                        fault.proxy_error("destination_ip_unroutable")
+                    }
+                    _ => fault.proxy_error("destination_unavailable"),
+                };
+                fault.caused_by(source)
+            }
+            DialError::Timeout { during: Phase::Lookup, .. } => {
+                Self::new(Kind::ConnectTimeout, detail).proxy_error("dns_timeout")
+            }
+            DialError::Timeout { during: Phase::Connect, .. } => Self::new(Kind::ConnectTimeout, detail),
+        }
+    }
+}
+
+impl From<TlsError> for Fault {
+    fn from(error: TlsError) -> Self {
+        let fault = Self::new(Kind::UpstreamTls, error.to_string());
+        let fault = match error.is_certificate() {
+            true => fault.proxy_error("tls_certificate_error"),
+            false => fault,
+        };
+        fault.caused_by(error)
+    }
+}
+
+impl From<UpstreamError> for Fault {
+    fn from(error: UpstreamError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UpstreamError::Dial(error) => error.into(),
+            UpstreamError::Tls(error) => error.into(),
+            UpstreamError::HandshakeTimeout { .. } => Self::new(Kind::ConnectTimeout, detail),
+            UpstreamError::ResponseTimeout { .. } => Self::new(Kind::UpstreamTimeout, detail),
+            UpstreamError::RequestBody { source } => {
+                Self::new(Kind::BadRequest, detail).caused_by(source)
+            }
+            UpstreamError::Closed { source, .. } => Self::new(Kind::UpstreamProtocol, detail)
+                .proxy_error("connection_terminated")
+                .caused_by(source),
+            UpstreamError::Protocol { source, .. } => {
+                Self::new(Kind::UpstreamProtocol, detail).caused_by(source)
+            }
+        }
+    }
+}

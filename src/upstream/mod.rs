@@ -1,0 +1,18 @@
+//! The way to origins: which addresses, how to connect, and connections that belong to one owner.
+
+mod body;
+pub mod dial;
+mod error;
+mod io;
+pub mod policy;
+mod pool;
+mod relay;
+mod send;
+pub mod tls;
+
+pub use body::{BodyError, Progress, RequestBody, ResponseBody};
+pub use error::UpstreamError;
+pub use io::Stream;
+pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
+pub use relay::{Side, relay};
+pub use send::{Answer, Switched, Upstream};

@@ -1,0 +1,369 @@
+//! The connections of one owner, a session or a client connection, by origin; never shared with another.
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever waits for its response drives it, and while
+//! idle it is looked at when it is taken out and by [`Pool::sweep`]. An HTTP/2 connection is driven by
+//! a task that ends when the pool lets go of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::body::RequestBody;
+use super::io::Stream;
+use super::tls::{SessionTls, UpstreamTls};
+use crate::message::{Authority, Scheme};
+
+/// An origin: where a connection leads and whether TLS is spoken on it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+}
+
+/// What all pools have in common.
+#[derive(Debug)]
+pub struct Terms {
+    /// Idle HTTP/1.1 connections kept for one origin; the oldest closes.
+    pub max_idle_per_host: usize,
+    /// How long a connection may stay idle.
+    pub idle_timeout: Duration,
+    /// Roots and verifier; tickets are each pool's own.
+    pub tls: Arc<UpstreamTls>,
+}
+
+/// The connections of one owner.
+///
+/// Capacity: [`MAX_ORIGINS`] origins, the least recently used closes; each with `max_idle_per_host`
+/// idle HTTP/1.1 connections and one HTTP/2 connection.
+#[derive(Debug)]
+pub struct Pool {
+    terms: Arc<Terms>,
+    /// TLS tickets of this owner alone.
+    pub(super) tls: SessionTls,
+    /// Held for a few comparisons and moves, never across an await.
+    state: Mutex<State>,
+}
+
+/// Origins a pool keeps connections for.
+pub const MAX_ORIGINS: usize = 256;
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    /// Most recently used last; a session talks to few origins, so a scan beats a map.
+    origins: Vec<(Origin, Entry)>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    idle: Vec<Box<H1>>,
+    h2: Option<http2::SendRequest<RequestBody>>,
+    protocol: Option<Protocol>,
+    /// Set while the first connection finds out which protocol the origin speaks.
+    probing: Option<Arc<Notify>>,
+}
+
+/// What ALPN chose (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Which protocols will do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Any,
+    /// An upgrade exists in HTTP/1.1 only.
+    Http1,
+}
+
+/// What the pool has for a request.
+pub(super) enum Checkout {
+    /// A connection that was used before.
+    Idle(Lease),
+    /// The origin's HTTP/2 connection.
+    Shared(http2::SendRequest<RequestBody>),
+    /// None: connect. The guard lets others wait for the protocol to be known.
+    Connect(Probe),
+    /// Another request is finding out which protocol the origin speaks: wait for it, then ask again.
+    Wait(Arc<Notify>),
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(terms: &Arc<Terms>) -> Arc<Self> {
+        Arc::new(Self {
+            terms: Arc::clone(terms),
+            tls: SessionTls::new(Arc::clone(&terms.tls)),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Whether a request to this origin could be sent without connecting first.
+    pub fn has_idle(&self, origin: &Origin) -> bool {
+        self.state.lock().origins.iter_mut().any(|(known, entry)| {
+            if known != origin {
+                return false;
+            }
+            entry.idle.retain_mut(|connection| !connection.is_dead());
+            !entry.idle.is_empty() || entry.h2.as_ref().is_some_and(|h2| !h2.is_closed())
+        })
+    }
+
+    /// Closes what has been idle for longer than the bound allows, and what origins have closed.
+    pub fn sweep(&self, now: Instant) {
+        let limit = self.terms.idle_timeout;
+        self.state.lock().origins.retain_mut(|(_, entry)| {
+            entry.idle.retain_mut(|connection| {
+                now.saturating_duration_since(connection.idle_since) < limit && !connection.is_dead()
+            });
+            entry.h2.take_if(|h2| h2.is_closed());
+            !entry.idle.is_empty() || entry.h2.is_some() || entry.probing.is_some()
+        });
+    }
+
+    /// Closes every idle connection, and each one in use once its response ends.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.origins.clear();
+    }
+
+    /// Idle connections, HTTP/2 ones included.
+    pub fn idle(&self) -> usize {
+        self.state
+            .lock()
+            .origins
+            .iter()
+            .map(|(_, entry)| entry.idle.len() + usize::from(entry.h2.is_some()))
+            .sum()
+    }
+
+    /// Takes out a connection that is fit for a request, or says how to get one.
+    ///
+    /// Must be called within the task that will drive the connection: its waker is left there.
+    pub(super) fn checkout(self: &Arc<Self>, origin: &Origin, need: Need, cx: &mut Context<'_>) -> Checkout {
+        let mut state = self.state.lock();
+        let entry = state.entry(origin);
+        while let Some(mut connection) = entry.idle.pop() {
+            if connection.is_usable(cx) {
+                return Checkout::Idle(Lease {
+                    connection: Some(connection),
+                    pool: Arc::clone(self),
+                    origin: origin.clone(),
+                });
+            }
+        }
+        if need == Need::Http1 {
+            return Checkout::Connect(Probe::none());
+        }
+        if let Some(h2) = &entry.h2 {
+            if !h2.is_closed() {
+                return Checkout::Shared(h2.clone());
+            }
+            entry.h2 = None;
+        }
+        if let Some(probing) = &entry.probing {
+            return Checkout::Wait(Arc::clone(probing));
+        }
+        if origin.scheme == Scheme::Http || entry.protocol == Some(Protocol::Http1) {
+            return Checkout::Connect(Probe::none());
+        }
+        let done = Arc::new(Notify::new());
+        entry.probing = Some(Arc::clone(&done));
+        Checkout::Connect(Probe(Some((Arc::clone(self), origin.clone(), done))))
+    }
+
+    /// Whether a request is still finding out which protocol the origin speaks.
+    pub(super) fn is_probing(&self, origin: &Origin) -> bool {
+        self.state.lock().entry(origin).probing.is_some()
+    }
+
+    /// Remembers which protocol an origin chose.
+    pub(super) fn learn(&self, origin: &Origin, protocol: Protocol) {
+        self.state.lock().entry(origin).protocol = Some(protocol);
+    }
+
+    /// Offers a new HTTP/2 connection to later requests.
+    pub(super) fn share(&self, origin: &Origin, h2: http2::SendRequest<RequestBody>) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.entry(origin).h2 = Some(h2);
+        }
+    }
+
+    /// Forgets the shared HTTP/2 connection, which turned out to be of no more use.
+    pub(super) fn forget_h2(&self, origin: &Origin) {
+        self.state.lock().entry(origin).h2 = None;
+    }
+
+    /// A lease on a connection just made.
+    pub(super) fn lease(self: &Arc<Self>, origin: &Origin, connection: H1) -> Lease {
+        Lease {
+            connection: Some(Box::new(connection)),
+            pool: Arc::clone(self),
+            origin: origin.clone(),
+        }
+    }
+
+    fn give_back(&self, origin: &Origin, mut connection: Box<H1>) {
+        connection.idle_since = Instant::now();
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let idle = &mut state.entry(origin).idle;
+        if self.terms.max_idle_per_host == 0 {
+            return;
+        }
+        if idle.len() >= self.terms.max_idle_per_host {
+            idle.remove(0);
+        }
+        idle.push(connection);
+    }
+}
+
+impl State {
+    fn entry(&mut self, origin: &Origin) -> &mut Entry {
+        let at = match self.origins.iter().position(|(known, _)| known == origin) {
+            Some(at) if at + 1 == self.origins.len() => at,
+            Some(at) => {
+                let last = self.origins.len() - 1;
+                self.origins[at..=last].rotate_left(1);
+                last
+            }
+            None => {
+                if self.origins.len() >= MAX_ORIGINS {
+                    self.origins.remove(0);
+                }
+                self.origins.push((origin.clone(), Entry::default()));
+                self.origins.len() - 1
+            }
+        };
+        &mut self.origins[at].1
+    }
+}
+
+/// Held while a connection is made that will tell which protocol the origin speaks; dropped, the others go on.
+pub(super) struct Probe(Option<(Arc<Pool>, Origin, Arc<Notify>)>);
+
+impl Probe {
+    fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some((pool, origin, done)) = self.0.take() {
+            let mut state = pool.state.lock();
+            let entry = state.entry(&origin);
+            if entry.probing.as_ref().is_some_and(|probing| Arc::ptr_eq(probing, &done)) {
+                entry.probing = None;
+            }
+            drop(state);
+            done.notify_waiters();
+        }
+    }
+}
+
+type H1Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
+
+/// An HTTP/1.1 connection: hyper's two halves, driven by whoever holds both.
+pub(super) struct H1 {
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    connection: H1Connection,
+    /// A connection that has ended must not be polled again.
+    ended: bool,
+    idle_since: Instant,
+}
+
+impl H1 {
+    pub(super) fn new(sender: http1::SendRequest<RequestBody>, connection: H1Connection) -> Self {
+        Self {
+            sender,
+            connection,
+            ended: false,
+            idle_since: Instant::now(),
+        }
+    }
+
+    /// Moves bytes both ways; errors reach whoever waits for the response or reads its body.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.ended {
+            self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
+        }
+    }
+
+    /// The bare stream, and what was read beyond the response, once a 101 has ended HTTP on it.
+    pub(super) fn into_stream(self) -> (Stream, bytes::Bytes) {
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the last exchange is over on both sides and the origin has not closed.
+    fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
+        self.drive(cx);
+        !self.ended && self.sender.is_ready()
+    }
+
+    fn is_dead(&mut self) -> bool {
+        !self.is_usable(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+impl fmt::Debug for H1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("H1").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// An HTTP/1.1 connection out of its pool, for one exchange. Dropped, the connection closes: only
+/// [`Lease::give_back`] keeps it.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Option<Box<H1>>,
+    pool: Arc<Pool>,
+    origin: Origin,
+}
+
+impl Lease {
+    pub(super) fn connection(&mut self) -> &mut H1 {
+        self.connection
+            .as_mut()
+            .expect("the connection leaves a lease only with the lease")
+    }
+
+    pub(super) fn into_connection(mut self) -> H1 {
+        *self
+            .connection
+            .take()
+            .expect("the connection leaves a lease only with the lease")
+    }
+
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        self.connection().drive(cx);
+    }
+
+    /// The response has been read to its end: the connection may serve again.
+    pub(super) fn give_back(mut self) {
+        if let Some(connection) = self.connection.take().filter(|connection| !connection.ended) {
+            self.pool.give_back(&self.origin, connection);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! One request to one origin: over a connection its owner has, or a new one, and again where that is safe.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, timeout_at};
+
+use super::body::{RequestBody, ResponseBody, Upload};
+use super::dial::Dialer;
+use super::error::UpstreamError;
+use super::io::Stream;
+use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
+use super::tls::Alpn;
+use crate::message::{Scheme, fields};
+
+/// The way to origins: what every pool uses and none owns.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Makes TCP connections.
+    pub dialer: Dialer,
+    /// The time for TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The time from the request's last byte to the response's head.
+    pub response_header_timeout: Duration,
+}
+
+/// What the origin answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response, its body still to come.
+    Response(Response<ResponseBody>),
+    /// 101: the protocol changed, and bytes flow from here on.
+    Switched(Response<()>, Box<Switched>),
+}
+
+/// The stream after a 101, and what was already read of the new protocol.
+#[derive(Debug)]
+pub struct Switched {
+    /// Bytes that came with the response's head.
+    pub read: Bytes,
+    /// The stream itself.
+    pub stream: Stream,
+}
+
+impl Upstream {
+    /// Sends `request` to `origin` over a connection of `pool`.
+    ///
+    /// `spare` yields a TCP connection to the origin that was made beforehand (for a CONNECT), if there is one.
+    /// The request's URI gives the path only. An upgrade is sent where the fields ask for one.
+    ///
+    /// A connection that was idle may turn out to be closed. A request none of which was written is sent
+    /// again on another; one that was written is sent once more if it is idempotent and has no body
+    /// (RFC 9110, section 9.2.2).
+    ///
+    /// # Errors
+    /// [`UpstreamError`], of the last attempt.
+    ///
+    /// # Cancellation
+    /// Dropped, the exchange is given up: an HTTP/1.1 connection closes, an HTTP/2 stream is reset.
+    pub async fn send(
+        &self,
+        pool: &Arc<Pool>,
+        origin: &Origin,
+        mut request: Request<RequestBody>,
+        spare: impl Fn() -> Option<TcpStream>,
+    ) -> Result<Answer, UpstreamError> {
+        let need = match request.headers().contains_key(http::header::UPGRADE) {
+            true => Need::Http1,
+            false => Need::Any,
+        };
+        let mut retried = false;
+        loop {
+            let way = poll_fn(|cx| Poll::Ready(pool.checkout(origin, need, cx))).await;
+            let (way, reused) = match way {
+                Checkout::Wait(done) => {
+                    wait_for(&done, pool, origin).await;
+                    continue;
+                }
+                Checkout::Idle(lease) => (Way::Http1(lease), true),
+                Checkout::Shared(h2) => (Way::Http2(h2), true),
+                Checkout::Connect(probe) => (self.connect(pool, origin, need, spare(), probe).await?, false),
+            };
+            let again = (reused && !retried && is_replayable(&request)).then(|| copy(&request));
+            let sent = match way {
+                Way::Http1(lease) => self.over_http1(lease, origin, request).await,
+                Way::Http2(h2) => self.over_http2(h2, pool, origin, request).await,
+            };
+            match sent {
+                Ok(answer) => return Ok(answer),
+                // Nothing of it was written. Every pass uses up an idle connection, so this ends.
+                Err(Unsent { request: Some(unsent), .. }) if reused => request = *unsent,
+                Err(Unsent { error, .. }) => match again {
+                    Some(copy) if error.is_closed() => {
+                        retried = true;
+                        request = copy;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        pool: &Arc<Pool>,
+        origin: &Origin,
+        need: Need,
+        spare: Option<TcpStream>,
+        probe: Probe,
+    ) -> Result<Way, UpstreamError> {
+        let deadline = Instant::now() + self.connect_timeout;
+        let tcp = match spare.filter(is_open) {
+            Some(tcp) => tcp,
+            None => self.dialer.dial(&origin.authority).await?,
+        };
+        let (stream, protocol) = if origin.scheme.is_secure() {
+            let alpn = match need {
+                Need::Any => Alpn::Both,
+                Need::Http1 => Alpn::Http1Only,
+            };
+            let handshake = pool.tls.handshake(tcp, &origin.authority, alpn);
+            let tls = timeout_at(deadline, handshake)
+                .await
+                .map_err(|_| UpstreamError::HandshakeTimeout {
+                    authority: origin.authority.clone(),
+                    after: self.connect_timeout,
+                })??;
+            let protocol = match tls.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            (Stream::Tls(Box::new(tls)), protocol)
+        } else {
+            (Stream::Tcp(tcp), Protocol::Http1)
+        };
+        let hyper = |error| UpstreamError::of_hyper(&origin.authority, error);
+        let way = match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::Builder::new()
+                    .preserve_header_case(true)
+                    .title_case_headers(true)
+                    .max_headers(MAX_RESPONSE_FIELDS)
+                    .handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(hyper)?;
+                Way::Http1(pool.lease(origin, H1::new(sender, connection)))
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(H2_STREAM_WINDOW)
+                    .initial_connection_window_size(H2_CONNECTION_WINDOW)
+                    .handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(hyper)?;
+                let authority = origin.authority.clone();
+                // The task ends when the last sender is dropped: the pool's and those of requests in flight.
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%authority, %error, "HTTP/2 connection ended");
+                    }
+                });
+                pool.share(origin, sender.clone());
+                Way::Http2(sender)
+            }
+        };
+        if need == Need::Any && origin.scheme.is_secure() {
+            pool.learn(origin, protocol);
+        }
+        drop(probe);
+        Ok(way)
+    }
+
+    async fn over_http1(
+        &self,
+        mut lease: Lease,
+        origin: &Origin,
+        mut request: Request<RequestBody>,
+    ) -> Result<Answer, Unsent> {
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = path_only(request.uri());
+        let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));
+        let mut response = pin!(lease.connection().sender.try_send_request(request));
+        let response = poll_fn(|cx| {
+            lease.drive(cx);
+            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            deadline.as_mut().poll(cx).map(|()| None)
+        })
+        .await;
+        let response = self.judge(response, origin)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Answer::Response(
+                response.map(|body| ResponseBody::new(body, Some(lease))),
+            ));
+        }
+        poll_fn(|cx| {
+            lease.drive(cx);
+            match lease.connection().has_ended() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        let (stream, read) = lease.into_connection().into_stream();
+        Ok(Answer::Switched(
+            response.map(drop),
+            Box::new(Switched { read, stream }),
+        ))
+    }
+
+    async fn over_http2(
+        &self,
+        mut h2: http2::SendRequest<RequestBody>,
+        pool: &Pool,
+        origin: &Origin,
+        mut request: Request<RequestBody>,
+    ) -> Result<Answer, Unsent> {
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = absolute(origin, request.headers(), request.uri());
+        let fields_sent = std::mem::take(request.headers_mut());
+        *request.headers_mut() = fields::without_host(fields_sent);
+        let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));
+        let mut response = pin!(h2.try_send_request(request));
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            deadline.as_mut().poll(cx).map(|()| None)
+        })
+        .await;
+        let response = self.judge(response, origin).inspect_err(|unsent| {
+            if unsent.error.is_closed() {
+                pool.forget_h2(origin);
+            }
+        })?;
+        Ok(Answer::Response(
+            response.map(|body| ResponseBody::new(body, None)),
+        ))
+    }
+
+    fn judge(
+        &self,
+        response: Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+        origin: &Origin,
+    ) -> Result<Response<Incoming>, Unsent> {
+        match response {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(mut failed)) => Err(Unsent {
+                request: failed.take_message().map(Box::new),
+                error: UpstreamError::of_hyper(&origin.authority, failed.into_error()),
+            }),
+            None => Err(Unsent {
+                request: None,
+                error: UpstreamError::ResponseTimeout {
+                    authority: origin.authority.clone(),
+                    after: self.response_header_timeout,
+                },
+            }),
+        }
+    }
+}
+
+/// Fields an origin's response may have; hyper's own limit of 100 refuses real sites.
+const MAX_RESPONSE_FIELDS: usize = 512;
+/// What an origin may send ahead of the client's reading, per stream and per connection.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+enum Way {
+    Http1(Lease),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// A failed attempt, with the request where none of it was written.
+struct Unsent {
+    request: Option<Box<Request<RequestBody>>>,
+    error: UpstreamError,
+}
+
+pin_project! {
+    /// Ends when the origin has had its time; while the request's body still moves, the time starts anew.
+    struct Deadline {
+        #[pin]
+        sleep: Sleep,
+        every: Duration,
+        upload: Upload,
+    }
+}
+
+impl Deadline {
+    fn new(every: Duration, body: &RequestBody) -> Self {
+        Self {
+            sleep: tokio::time::sleep(every),
+            every,
+            upload: Upload::watch(body),
+        }
+    }
+}
+
+impl Future for Deadline {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        while this.sleep.as_mut().poll(cx).is_ready() {
+            if !this.upload.moved() {
+                return Poll::Ready(());
+            }
+            this.sleep.as_mut().reset(Instant::now() + *this.every);
+        }
+        Poll::Pending
+    }
+}
+
+/// Whether a connection that was made beforehand is still open, as far as is known here.
+fn is_open(tcp: &TcpStream) -> bool {
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    match tcp.poll_peek(&mut Context::from_waker(Waker::noop()), &mut byte) {
+        Poll::Ready(Ok(read)) => read > 0,
+        Poll::Ready(Err(_)) => false,
+        Poll::Pending => true,
+    }
+}
+
+/// Waits until the protocol of an origin is known.
+///
+/// The registration comes before the second look, so that a probe that ends in between is not missed.
+async fn wait_for(done: &tokio::sync::Notify, pool: &Pool, origin: &Origin) {
+    let mut notified = pin!(done.notified());
+    notified.as_mut().enable();
+    if pool.is_probing(origin) {
+        notified.await;
+    }
+}
+
+/// Whether sending the request a second time does no harm and is possible.
+fn is_replayable(request: &Request<RequestBody>) -> bool {
+    request.method().is_idempotent() && request.body().is_empty()
+        || *request.method() == Method::TRACE
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
+fn path_only(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(_) if uri.scheme().is_none() => uri.clone(),
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    }
+}
+
+/// `scheme://authority/path`: what HTTP/2 makes its pseudo-header fields of (RFC 9113, section 8.3.1).
+/// The authority is written as in the Host field, which the exchange has set.
+fn absolute(origin: &Origin, fields: &HeaderMap, uri: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match origin.scheme {
+        Scheme::Http => http::uri::Scheme::HTTP,
+        Scheme::Https => http::uri::Scheme::HTTPS,
+    });
+    parts.authority = fields
+        .get(HOST)
+        .and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok())
+        .or_else(|| {
+            let text = origin.authority.for_scheme(origin.scheme);
+            http::uri::Authority::try_from(text).ok()
+        });
+    parts.path_and_query = uri
+        .path_and_query()
+        .cloned()
+        .or(Some(http::uri::PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}

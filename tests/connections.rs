@@ -1,0 +1,276 @@
+//! Connections to origins: kept, retried where that is safe, and TLS verified.
+
+use crate::support::client::request;
+use crate::support::problem::assert_fault;
+use crate::support::{Burdock, Client, Origin, Raw, Reply};
+
+/// An origin that answers one request a connection and closes without saying so.
+async fn one_shot(name: &str) -> Origin {
+    Origin::tls(name)
+        .respond(|seen| Reply::text(seen.connection.to_string()).closing())
+        .start()
+        .await
+}
+
+async fn send(client: &mut Client, method: &str, url: &str) -> crate::support::Answer {
+    client
+        .send(
+            request(method, url)
+                .body("".into())
+                .expect("a valid request"),
+        )
+        .await
+}
+
+#[tokio::test]
+async fn a_session_keeps_its_connection_whatever_connection_the_client_comes_by() {
+    let shop = Origin::tls("shop.example").start().await;
+    let fast = Origin::h2("fast.example").start().await;
+    let burdock = Burdock::before(&[&shop, &fast]).await;
+    for _ in 0..4 {
+        burdock.visitor("a").get("https://shop.example/").await;
+        burdock.visitor("a").get("https://fast.example/").await;
+    }
+    assert_eq!((shop.connections(), fast.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_stale_pooled_connection_is_retried_for_an_idempotent_request() {
+    let shop = one_shot("shop.example").await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let mut client = burdock.visitor("a");
+    for method in ["GET", "GET", "PUT", "DELETE", "OPTIONS", "GET"] {
+        assert_eq!(
+            send(&mut client, method, "https://shop.example/")
+                .await
+                .status,
+            200,
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_dies_under_a_get_is_retried_once() {
+    // The second request of each connection is read and hung up upon.
+    let shop = Origin::tls("shop.example")
+        .respond(|seen| {
+            if seen.target == "/die" {
+                Reply::hang_up()
+            } else {
+                Reply::text("ok")
+            }
+        })
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let mut client = burdock.visitor("a");
+    assert_eq!(client.get("https://shop.example/").await.status, 200);
+    let answer = client.get("https://shop.example/die").await;
+    assert_fault(&answer, "upstream-protocol", 502);
+    let tries = shop
+        .requests()
+        .iter()
+        .filter(|seen| seen.target == "/die")
+        .count();
+    assert_eq!(tries, 2, "once on the pooled connection, once on a new one");
+}
+
+#[tokio::test]
+async fn a_post_that_was_sent_is_not_sent_again() {
+    let shop = Origin::tls("shop.example")
+        .respond(|seen| {
+            if seen.target == "/buy" {
+                Reply::hang_up()
+            } else {
+                Reply::text("ok")
+            }
+        })
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let mut client = burdock.visitor("a");
+    client.get("https://shop.example/").await;
+    let answer = client.post("https://shop.example/buy", "order=1").await;
+    assert_fault(&answer, "upstream-protocol", 502);
+    let orders = shop
+        .requests()
+        .iter()
+        .filter(|seen| seen.target == "/buy")
+        .count();
+    assert_eq!(orders, 1);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_dies_is_not_retried() {
+    let shop = Origin::tls("shop.example")
+        .respond(|_| Reply::hang_up())
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    assert_fault(
+        &burdock.visitor("a").get("https://shop.example/").await,
+        "upstream-protocol",
+        502,
+    );
+    assert_eq!(shop.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_only_when_its_response_was_read_to_the_end() {
+    let shop = Origin::tls("shop.example")
+        .on("/big", Reply::zeros(64 << 20))
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let (mut wire, _) = burdock
+        .client()
+        .tunnel_session("a")
+        .tls_tunnel("shop.example:443")
+        .await;
+    wire.send("GET /big HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .await;
+    wire.head().await;
+    wire.take(1000).await;
+    drop(wire);
+    let answer = burdock.visitor("a").get("https://shop.example/next").await;
+    assert_eq!(answer.text(), "ok");
+    assert_eq!(
+        shop.last().connection,
+        1,
+        "the half-read connection is not used again"
+    );
+}
+
+#[tokio::test]
+async fn a_response_ends_early_for_the_client_where_it_ends_early_at_the_origin() {
+    let shop = Origin::tls("shop.example")
+        .respond(|_| Reply::wire("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").closing())
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let (mut wire, _) = burdock.client().tls_tunnel("shop.example:443").await;
+    wire.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .await;
+    assert_eq!(wire.head().await.field("content-length"), Some("10"));
+    assert_eq!(
+        wire.rest().await,
+        b"half",
+        "the end of the connection says that it was not all"
+    );
+}
+
+#[tokio::test]
+async fn a_body_delimited_by_the_end_of_the_connection_arrives_whole() {
+    let shop = Origin::plain("shop.example")
+        .respond(|_| Reply::wire("HTTP/1.0 200 OK\r\n\r\nto the end").closing())
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    assert_eq!(
+        burdock.client().get("http://shop.example/").await.text(),
+        "to the end"
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_certificate_that_nobody_vouches_for_is_refused() {
+    let config = crate::support::tls::UNTRUSTED.server("shop.example", &["http/1.1"]);
+    let shop = Origin::with_tls("shop.example", config).start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    assert_fault(
+        &burdock.client().get("https://shop.example/").await,
+        "upstream-tls",
+        502,
+    );
+    assert_eq!(shop.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn an_upstream_certificate_for_another_name_is_refused() {
+    let config = crate::support::tls::TRUSTED.server("other.example", &["http/1.1"]);
+    let shop = Origin::with_tls("shop.example", config).start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    assert_fault(
+        &burdock.client().get("https://shop.example/").await,
+        "upstream-tls",
+        502,
+    );
+    assert_eq!(shop.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn insecure_hosts_are_not_verified_and_others_still_are() {
+    let make = |name: &str| crate::support::tls::UNTRUSTED.server(name, &["http/1.1"]);
+    let dev = Origin::with_tls("www.dev.example", make("www.dev.example"))
+        .start()
+        .await;
+    let shop = Origin::with_tls("shop.example", make("shop.example"))
+        .start()
+        .await;
+    let builder = Burdock::new().connect_to(&dev).connect_to(&shop);
+    let burdock = builder
+        .config("tls.insecure_hosts = ['*.dev.example']")
+        .start()
+        .await;
+    assert_eq!(
+        burdock
+            .client()
+            .get("https://www.dev.example/")
+            .await
+            .status,
+        200
+    );
+    assert_fault(
+        &burdock.client().get("https://shop.example/").await,
+        "upstream-tls",
+        502,
+    );
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_its_origin_down() {
+    let shop = Origin::tls("shop.example")
+        .on("/big", Reply::zeros(256 << 20))
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let before = burdock.resident();
+    let mut wires = Vec::new();
+    for _ in 0..4 {
+        let (mut wire, _) = burdock.client().tls_tunnel("shop.example:443").await;
+        wire.send("GET /big HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+            .await;
+        wire.head().await;
+        wires.push(wire);
+    }
+    // The first reader takes all of its 256 MiB; meanwhile nothing of the others' may pile up.
+    crate::support::within_time(
+        std::time::Duration::from_secs(60),
+        "the download",
+        wires[0].skip(256 << 20),
+    )
+    .await;
+    let grown = burdock.resident().saturating_sub(before) >> 20;
+    assert!(
+        grown < 16,
+        "{grown} MiB more with three readers that do not read"
+    );
+}
+
+#[tokio::test]
+async fn a_request_without_a_session_does_not_share_its_connection_with_other_clients() {
+    let shop = Origin::plain("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let mut first = Raw::connect(burdock.proxy).await;
+    let mut second = Raw::connect(burdock.proxy).await;
+    for _ in 0..2 {
+        for wire in [&mut first, &mut second] {
+            wire.send("GET http://shop.example/ HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+                .await;
+            wire.answer().await;
+        }
+    }
+    let by: Vec<_> = shop.requests().iter().map(|seen| seen.connection).collect();
+    assert_eq!(by, [0, 1, 0, 1]);
+}

@@ -1,0 +1,169 @@
+//! What a scripted origin answers.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// A response, and what becomes of the connection after it.
+#[derive(Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    pub body: Body,
+    pub then: Then,
+    pub gate: Option<Gate>,
+}
+
+/// The bytes after the head.
+#[derive(Clone)]
+pub enum Body {
+    Bytes(Vec<u8>),
+    /// So many zeros, streamed.
+    Zeros(u64),
+    /// The whole response, head included (HTTP/1.1 only).
+    Wire(Vec<u8>),
+}
+
+/// What the origin does after its response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    KeepAlive,
+    Close,
+    /// Sends back whatever comes, as after an upgrade.
+    Echo,
+}
+
+impl Reply {
+    /// 200 with a text.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::bytes(body.into().into_bytes()).field("Content-Type", "text/plain")
+    }
+
+    /// 200 with bytes.
+    pub fn bytes(body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            fields: Vec::new(),
+            body: Body::Bytes(body),
+            then: Then::KeepAlive,
+            gate: None,
+        }
+    }
+
+    /// 200 with so many zeros.
+    pub fn zeros(length: u64) -> Self {
+        Self {
+            body: Body::Zeros(length),
+            ..Self::bytes(Vec::new())
+        }
+    }
+
+    /// An empty body with that status.
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::bytes(Vec::new())
+        }
+    }
+
+    /// 302 to `location`.
+    pub fn redirect(location: &str) -> Self {
+        Self::status(302).field("Location", location)
+    }
+
+    /// These bytes, head and all.
+    pub fn wire(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: Body::Wire(bytes.into()),
+            ..Self::bytes(Vec::new())
+        }
+    }
+
+    /// Closes without a response.
+    pub fn hang_up() -> Self {
+        Self::wire("").closing()
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a `Set-Cookie`.
+    #[must_use]
+    pub fn cookie(self, cookie: &str) -> Self {
+        self.field("Set-Cookie", cookie)
+    }
+
+    /// Closes the connection after it, without having said so.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self {
+            then: Then::Close,
+            ..self
+        }
+    }
+
+    /// Echoes after it.
+    #[must_use]
+    pub fn then_echo(self) -> Self {
+        Self {
+            then: Then::Echo,
+            ..self
+        }
+    }
+
+    /// Holds the response back until `gate` opens.
+    #[must_use]
+    pub fn after(self, gate: &Gate) -> Self {
+        Self {
+            gate: Some(gate.clone()),
+            ..self
+        }
+    }
+
+    /// The bytes of the head on HTTP/1.1.
+    pub fn head_bytes(&self) -> Vec<u8> {
+        let length = match &self.body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Zeros(length) => *length,
+            Body::Wire(_) => return Vec::new(),
+        };
+        let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);
+        for (name, value) in &self.fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !matches!(self.status, 100..=199 | 204 | 304) {
+            head.push_str(&format!("Content-Length: {length}\r\n"));
+        }
+        head.push_str("\r\n");
+        head.chars().map(|symbol| symbol as u8).collect()
+    }
+}
+
+/// Holds responses back until it is opened.
+#[derive(Clone)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// A closed one.
+    pub fn closed() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets `count` more responses go.
+    pub fn let_pass(&self, count: usize) {
+        self.0.add_permits(count);
+    }
+
+    /// Waits to be let through.
+    pub async fn pass(&self) {
+        self.0
+            .acquire()
+            .await
+            .expect("the gate is never removed")
+            .forget();
+    }
+}

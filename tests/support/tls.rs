@@ -1,0 +1,91 @@
+//! The certificate authority of the test origins, and TLS settings for both ends.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// The authority that burdock is told to trust (`tls.upstream_ca_files`).
+pub static TRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("burdock test origins"));
+
+/// One that nobody is told to trust.
+pub static UNTRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("nobody knows me"));
+
+/// A certificate authority of the tests.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params =
+            CertificateParams::new(Vec::new()).expect("no names is a valid list of names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a root certificate"))
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for `name` and its key, both PEM.
+    pub fn leaf(&self, name: &str) -> (String, String) {
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let mut params =
+            CertificateParams::new(vec![name.to_owned()]).expect("a name or an address");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params
+            .signed_by(&key, &self.0)
+            .expect("a signed certificate");
+        (leaf.pem(), key.serialize_pem())
+    }
+
+    /// Server settings with a certificate for `name`.
+    pub fn server(&self, name: &str, alpn: &[&str]) -> ServerConfig {
+        let (leaf, key) = self.leaf(name);
+        let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).expect("our own certificate");
+        let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).expect("our own key");
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the provider has the default versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf], PrivateKeyDer::Pkcs8(key))
+                .expect("the key is the certificate's");
+        config.alpn_protocols = alpn
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
+        config
+    }
+}
+
+/// Client settings that trust the authority in `ca_pem` alone.
+pub fn client(ca_pem: &str, alpn: &[&str]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots
+            .add(certificate.expect("PEM"))
+            .expect("a certificate authority");
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
+    config
+}
