@@ -28,8 +28,11 @@ async fn a_session_keeps_its_connection_whatever_connection_the_client_comes_by(
     let fast = Origin::h2("fast.example").start().await;
     let burdock = Burdock::before(&[&shop, &fast]).await;
     for _ in 0..4 {
-        burdock.visitor("a").get("https://shop.example/").await;
-        burdock.visitor("a").get("https://fast.example/").await;
+        for origin in [&shop, &fast] {
+            // Named on the CONNECT: burdock need not dial before it knows whose connection to use.
+            let mut client = burdock.client().tunnel_session("a");
+            client.get(&origin.url("/")).await;
+        }
     }
     assert_eq!((shop.connections(), fast.connections()), (1, 1));
 }

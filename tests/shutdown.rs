@@ -53,18 +53,31 @@ async fn a_request_in_flight_is_finished_and_the_exit_is_0() {
     }
 }
 
-#[tokio::test]
-async fn idle_connections_do_not_hold_the_end_up() {
-    let shop = Origin::tls("shop.example").start().await;
-    let mut burdock = Burdock::new()
-        .connect_to(&shop)
+/// A burdock before `shop` that would wait a minute for what is in flight.
+async fn patient(shop: &Origin) -> Burdock {
+    Burdock::new()
+        .connect_to(shop)
         .config("proxy.shutdown_grace = '60s'")
         .start()
-        .await;
+        .await
+}
+
+#[tokio::test]
+async fn kept_connections_do_not_hold_the_end_up() {
+    let shop = Origin::tls("shop.example").start().await;
+    let mut burdock = patient(&shop).await;
     let mut kept = [burdock.visitor("a"), burdock.visitor("a").http2()];
     for client in &mut kept {
         client.get("https://shop.example/").await;
     }
+    burdock.signal(Signal::TERM);
+    assert_eq!(burdock.exited().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn connections_that_asked_for_nothing_do_not_hold_the_end_up() {
+    let shop = Origin::tls("shop.example").start().await;
+    let mut burdock = patient(&shop).await;
     let _silent = TcpStream::connect(burdock.proxy).await.expect("connected");
     let _tunnel = burdock.client().tunnel("shop.example:443").await;
     burdock.signal(Signal::TERM);

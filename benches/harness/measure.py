@@ -56,7 +56,7 @@ class Bench:
         command = [build.LOAD, "origin", "--pki", pki, *ports]
         self.origin = self.children.enter_context(self._running("origin", command, self.load_core))
         for port in self.ports.values():
-            self._await_listener("origin", self.origin, port)
+            self._await("origin", self.origin, lambda: _listens(port))
         return self
 
     def __exit__(self, *failure):
@@ -74,7 +74,8 @@ class Bench:
                 proxy = None
             else:
                 proxy = stack.enter_context(self._running(peer.name, start.command, self.proxy_core))
-                self._await_listener(peer.name, proxy, port)
+                # A listener may be there before the authority that a first start makes.
+                self._await(peer.name, proxy, lambda: start.ca.exists() and _listens(port))
                 drive += ["--proxy", f"127.0.0.1:{port}", "--ca", start.ca, "--watch", str(proxy.pid)]
             seen = self._drive(peer, drive, warmup + seconds)
             peak = proxy and _peak_kib(proxy.pid)
@@ -128,13 +129,11 @@ class Bench:
                 process.kill()
                 process.wait()
 
-    def _await_listener(self, name, process, port):
+    def _await(self, name, process, ready):
         deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Failure(f"{name} does not listen on {port}\n{self._log(name)}")
+                raise Failure(f"{name} does not get ready\n{self._log(name)}")
             time.sleep(0.02)
 
     def _log(self, name):
@@ -158,6 +157,13 @@ def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _listens(port):
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        return True
+    return False
 
 
 def _peak_kib(pid):

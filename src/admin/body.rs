@@ -66,14 +66,22 @@ impl Room {
             if data.len() > limit - bytes.len() {
                 return Err(Unread::TooLarge);
             }
-            if place.is_none() && bytes.len() + data.len() > SMALL {
-                // The semaphore is never closed.
-                place = Arc::clone(&self.places).acquire_owned().await.ok();
+            if place.is_none() {
+                place = self.place_for(bytes.len() + data.len()).await;
             }
             bytes.extend_from_slice(&data);
         }
         let bytes = bytes.freeze();
         Ok(Whole { bytes, place })
+    }
+
+    /// The place of a body of `size` bytes, waited for; none where it needs none.
+    pub(super) async fn place_for(&self, size: usize) -> Option<Place> {
+        if size <= SMALL {
+            return None;
+        }
+        // The semaphore is never closed.
+        Arc::clone(&self.places).acquire_owned().await.ok()
     }
 }
 
@@ -142,7 +150,7 @@ pub(super) async fn read(request: Request, admin: &Admin, kinds: &[&str]) -> Res
     let read = tokio::time::timeout(READ_TIMEOUT, admin.uploads.collect(body, limit));
     match read.await {
         Ok(Ok(whole)) if whole.bytes.is_empty() => {
-            check_site(&head.headers)?;
+            check_site(&head.uri, &head.headers)?;
             Ok(None)
         }
         Ok(Ok(whole)) => Ok(Some(whole)),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
-use http::{HeaderName, Request};
+use http::{HeaderName, Request, Uri};
 use url::Url;
 
 use super::problem::{Name, Problem};
@@ -78,13 +78,16 @@ impl Guard {
 ///
 /// # Errors
 /// `forbidden`.
-pub(super) fn check_site(fields: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_site(target: &Uri, fields: &HeaderMap) -> Result<(), Problem> {
     if let Some(site) = fields.get(SEC_FETCH_SITE)
         && !matches!(site.as_bytes(), b"same-origin" | b"none")
     {
         return Err(forbidden("Sec-Fetch-Site names another site"));
     }
-    let host = fields.get(HOST).and_then(|host| parse_host(host.as_bytes()));
+    let host = match target.authority() {
+        Some(authority) => parse_host(authority.as_str().as_bytes()),
+        None => fields.get(HOST).and_then(|host| parse_host(host.as_bytes())),
+    };
     for origin in fields.get_all(ORIGIN) {
         if parse_origin(origin.as_bytes()) != host || host.is_none() {
             return Err(forbidden("Origin names another site"));
@@ -217,7 +220,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        check_site(&fields).is_ok()
+        check_site(&Uri::from_static("/"), &fields).is_ok()
     }
 
     #[test]
@@ -240,6 +243,8 @@ mod tests {
         let behind_tls = ("host", "burdock.internal");
         assert!(same_site(&[behind_tls, ("origin", "https://burdock.internal")]));
         assert!(!same_site(&[("origin", "null")]), "not even without Host");
+        let fields = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("http://localhost:3001"))]);
+        assert!(check_site(&Uri::from_static("http://localhost:3001/x"), &fields).is_ok(), "HTTP/2");
         for (site, wanted) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
             assert_eq!(same_site(&[host, ("sec-fetch-site", site)]), wanted, "{site}");
         }

@@ -107,6 +107,15 @@ impl Problem {
         })
     }
 
+    /// The same fault as one of a session's, where it is a fault that does not say whose it is.
+    #[must_use]
+    pub(super) fn of(self, session: Option<SessionId>) -> Self {
+        match self {
+            Self::Fault { fault, session: None } => Self::Fault { fault, session },
+            known => known,
+        }
+    }
+
     /// The name of the error, for tests of what refuses.
     #[cfg(test)]
     pub(super) fn name(&self) -> &'static str {

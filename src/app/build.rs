@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AppError, Listeners};
 use crate::adapters::{Adapter, Memory};
-use crate::admin::Admin;
+use crate::admin::{Addresses, Admin};
 use crate::ca::CertificateAuthority;
 use crate::clock;
 use crate::config::{self, Config};
@@ -68,7 +68,11 @@ pub(super) fn build(
         log: AccessLog::new(config.observability.access_log),
         relays: tasks.clone(),
     });
-    let admin = Arc::new(Admin::new(Arc::clone(&exchange), Arc::clone(&ca), config, (listeners.proxy_addresses(), listeners.admin_addresses())));
+    let addresses = Addresses {
+        proxy: listeners.proxy_addresses(),
+        admin: listeners.admin_addresses(),
+    };
+    let admin = Arc::new(Admin::new(Arc::clone(&exchange), Arc::clone(&ca), config, addresses));
     let house = Arc::new(House {
         exchange,
         ca,

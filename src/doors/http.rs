@@ -47,7 +47,6 @@ where
         .preserve_header_case(true)
         .title_case_headers(true)
         .auto_date_header(false)
-        .half_close(true)
         .max_headers(MAX_REQUEST_FIELDS)
         .max_header_size(served.house.bounds.max_header_bytes)
         .max_buf_size(served.house.bounds.max_header_bytes.max(MIN_BUFFER))

@@ -5,9 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 
 use super::pulse::Pulse;
 use crate::fault::{Fault, Kind};
@@ -22,7 +24,13 @@ pub(super) struct Wire<S> {
     answer: Bytes,
     /// Set once HTTP/1 is spoken on it.
     pulse: Option<Arc<Pulse>>,
+    /// The client has closed its half; how long that is kept from hyper.
+    ended: Option<Pin<Box<Sleep>>>,
 }
+
+/// A client that closes its half after its request may wait for the response, or be gone: TCP does not tell.
+/// A response that keeps flowing finds out by itself; where nothing flows for so long it counts as gone.
+const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S) -> Self {
@@ -31,6 +39,7 @@ impl<S> Wire<S> {
             seen: BytesMut::new(),
             answer: Bytes::new(),
             pulse: None,
+            ended: None,
         }
     }
 
@@ -92,13 +101,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             }
             return Poll::Ready(Ok(()));
         }
+        if let Some(ended) = &mut this.ended {
+            return match this.pulse.as_ref().is_some_and(|pulse| !pulse.is_quiet()) {
+                true => ended.as_mut().poll(cx).map(Ok),
+                false => Poll::Ready(Ok(())),
+            };
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        if let Some(pulse) = &this.pulse {
-            let new = &buf.filled()[before..];
-            if !new.is_empty() {
-                pulse.arrived(new);
-            }
+        let Some(pulse) = &this.pulse else {
+            return Poll::Ready(Ok(()));
+        };
+        let new = &buf.filled()[before..];
+        if !new.is_empty() {
+            pulse.arrived(new);
+        } else if buf.remaining() > 0 && !pulse.is_quiet() {
+            let mut ended = Box::pin(tokio::time::sleep(HALF_CLOSE_GRACE));
+            let gone = ended.as_mut().poll(cx);
+            this.ended = Some(ended);
+            return gone.map(Ok);
         }
         Poll::Ready(Ok(()))
     }
@@ -120,6 +141,13 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             _ => return None,
         };
         Some(as_bytes(&fault))
+    }
+
+    /// Something goes out, so that a client that is gone will be found out.
+    fn note_write(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            ended.as_mut().reset(Instant::now() + HALF_CLOSE_GRACE);
+        }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -168,6 +196,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             this.answer = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
+        this.note_write();
         Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 
@@ -183,6 +212,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             this.answer = answer;
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
+        this.note_write();
         Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, Version};
 use tokio_util::task::TaskTracker;
 
 use super::absorb::Absorbed;
@@ -28,6 +28,8 @@ pub(super) fn deliver(
         Answer::Response(response) => {
             flight.answered(response.status());
             let (mut head, body) = response.into_parts();
+            // A message's version is that of its sender on this hop (RFC 9110, section 2.5).
+            head.version = Version::HTTP_11;
             head.headers = response_fields(head.headers, false);
             add_fields(&mut head.headers, route, session);
             Ok(Response::from_parts(head, Body::from_origin(body, flight)))
@@ -52,7 +54,9 @@ pub(super) fn deliver(
 /// The documented response of a fault.
 pub(super) fn fault(fault: &Fault, mut flight: Flight) -> Response<Body> {
     flight.failed(fault);
-    let response = fault.response(flight.session()).map(Body::full);
+    let mut response = fault.response(flight.session()).map(Body::full);
+    // Whoever has to tell it from an origin's answer cannot go by its fields.
+    response.extensions_mut().insert(fault.kind());
     flight.answered(response.status());
     tracing::debug!(
         session = flight.session().map(tracing::field::display),

@@ -18,7 +18,7 @@ use crate::session::jar::Jar;
 use crate::session::limiter::{Policy, Rate};
 use crate::session::record::{Counters, Generation, Record};
 use crate::session::settings::{Render, Settings};
-use crate::session::storage::Storage;
+use crate::session::storage::{Storage, StorageDelta};
 use crate::session::time::Timestamp;
 use crate::upstream::Pool;
 
@@ -63,6 +63,26 @@ pub struct State {
     pub(super) pending: Delta,
     /// Counts the deltas that went into `pending`, ever.
     pub(super) issued: u64,
+}
+
+/// What a session begins with.
+#[derive(Clone, Debug, Default)]
+pub struct Seed {
+    /// What its owner sets.
+    pub settings: Settings,
+    /// Cookies.
+    pub jar: Jar,
+    /// localStorage and sessionStorage.
+    pub storage: Storage,
+}
+
+impl From<Settings> for Seed {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
 }
 
 /// The settings as requests need them, made ready once.
@@ -258,6 +278,29 @@ impl LiveSession {
             cookies,
             ..Delta::default()
         })
+    }
+
+    /// As [`Self::change`], for a change of the storage as well; that is made here.
+    pub fn change_state(&self, change: impl FnOnce(&mut Jar, &Storage) -> (CookieDelta, StorageDelta)) -> u64 {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let (cookies, storage) = change(&mut state.jar, &state.storage);
+        state.storage.apply(&storage);
+        state.append(Delta {
+            cookies,
+            storage,
+            ..Delta::default()
+        })
+    }
+
+    /// What another session would begin with to be like this one; its stale values go with its cookies.
+    pub fn seed(&self) -> Seed {
+        let state = self.state.lock();
+        Seed {
+            settings: (*state.settings).clone(),
+            jar: state.jar.clone(),
+            storage: state.storage.clone(),
+        }
     }
 
     /// The lock over jar and storage, for a look that changes neither.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::gate::{Gate, Permit, Refused};
-pub use self::live::{Defaults, LiveSession, Profile, State, Visit};
+pub use self::live::{Defaults, LiveSession, Profile, Seed, State, Visit};
 use self::turns::Turns;
 pub use self::view::SessionView;
 use self::writeback::Dirty;
@@ -179,7 +179,7 @@ impl Registry {
                         settings.ttl = ttl;
                     }
                     let adapter = &self.adapters[self.default_adapter];
-                    match self.create_in(adapter, id.clone(), settings).await {
+                    match self.create_in(adapter, id.clone(), settings.into()).await {
                         // Another process made it meanwhile.
                         Err(RegistryError::Conflict(_)) => {}
                         Err(error) => return Err(error),
@@ -206,7 +206,7 @@ impl Registry {
         Ok(self.load(id, now).await?.and_then(|session| session.enter(now)))
     }
 
-    /// Makes a session; of two calls for one id, one fails.
+    /// Makes a session that begins with `seed`; of two calls for one id, one fails.
     ///
     /// # Errors
     /// [`RegistryError::Conflict`], [`RegistryError::NoAdapter`], [`RegistryError::TooMany`], [`RegistryError::Store`].
@@ -214,8 +214,9 @@ impl Registry {
         &self,
         id: Option<SessionId>,
         adapter: Option<&str>,
-        settings: Settings,
+        seed: impl Into<Seed>,
     ) -> Result<Visit, RegistryError> {
+        let seed = seed.into();
         let adapter = match adapter {
             Some(name) => self
                 .adapters
@@ -230,17 +231,24 @@ impl Registry {
         if self.enter(&id, now).is_some() || self.load(&id, now).await?.is_some() {
             return Err(RegistryError::Conflict(id));
         }
-        let session = self.create_in(adapter, id.clone(), settings).await?;
+        let session = self.create_in(adapter, id.clone(), seed).await?;
         session.enter(clock::now()).ok_or(RegistryError::Unknown(id))
     }
 
-    /// Replaces a session's settings, acknowledged by its store.
+    /// Replaces a session's settings by what `change` makes of the present ones, acknowledged by its store. Such calls take
+    /// turns, so that none undoes what another has changed.
     ///
     /// # Errors
-    /// [`RegistryError::Store`].
-    pub async fn reconfigure(&self, session: &Arc<LiveSession>, settings: Settings) -> Result<(), RegistryError> {
+    /// What `change` returns, then nothing has changed; [`RegistryError::Store`].
+    pub async fn reconfigure<E: From<RegistryError>>(
+        &self,
+        session: &Arc<LiveSession>,
+        change: impl FnOnce(&Settings) -> Result<Settings, E>,
+    ) -> Result<(), E> {
+        let _turn = self.turns.take(session.id()).await;
+        let settings = change(&session.settings())?;
         let number = session.replace_settings(settings, &self.options.defaults, clock::now());
-        Ok(commit(session, number).await?)
+        commit(session, number).await.map_err(|error| RegistryError::from(error).into())
     }
 
     /// Removes a session and everything of it; whether there was one.
@@ -375,7 +383,7 @@ impl Registry {
         &self,
         adapter: &Arc<dyn Adapter>,
         id: SessionId,
-        settings: Settings,
+        seed: Seed,
     ) -> Result<Arc<LiveSession>, RegistryError> {
         let limit = self.options.max_active;
         let mut elsewhere = 0;
@@ -384,7 +392,11 @@ impl Registry {
                 elsewhere += other.count().await?;
             }
         }
-        let record = Record::new(id.clone(), Generation::new(rand::random()), settings, clock::now());
+        let record = Record {
+            jar: seed.jar,
+            storage: seed.storage,
+            ..Record::new(id.clone(), Generation::new(rand::random()), seed.settings, clock::now())
+        };
         match adapter.create(record.clone(), limit.saturating_sub(elsewhere)).await? {
             Created::Done => Ok(self.enlist(record, Arc::clone(adapter))),
             Created::Exists => Err(RegistryError::Conflict(id)),

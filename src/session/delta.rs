@@ -82,7 +82,11 @@ pub struct Touch {
 impl Touch {
     /// Of two touches the one of the later use holds; of two of one use the one that came later.
     fn then(self, later: Self) -> Self {
-        if later.last_used >= self.last_used { later } else { self }
+        if later.last_used >= self.last_used {
+            later
+        } else {
+            self
+        }
     }
 }
 
@@ -180,8 +184,14 @@ impl Record {
             self.settings = settings.clone();
         }
         if let Some(touch) = delta.touched {
-            let known = Touch { last_used: self.last_used, expires: self.expires };
-            Touch { last_used: self.last_used, expires: self.expires } = known.then(touch);
+            let known = Touch {
+                last_used: self.last_used,
+                expires: self.expires,
+            };
+            Touch {
+                last_used: self.last_used,
+                expires: self.expires,
+            } = known.then(touch);
         }
         self.counters = self.counters + delta.counters;
         if let Some(limiter) = &delta.limiter {
@@ -198,25 +208,47 @@ mod as_list {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::{Cookie, CookieChange, CookieKey};
+    use crate::session::jar::{CookieParts, InvalidCookie};
 
     type Changes = BTreeMap<CookieKey, Option<Arc<Cookie>>>;
 
-    pub(super) fn serialize<S: Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        changes: &Changes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(changes.iter().map(|(key, cookie)| match cookie {
             Some(cookie) => CookieChange::Set(Arc::clone(cookie)),
             None => CookieChange::Remove(key.clone()),
         }))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Changes, D::Error> {
-        let list = Vec::<CookieChange>::deserialize(deserializer)?;
-        Ok(list
-            .into_iter()
-            .map(|change| match change {
-                CookieChange::Set(cookie) => (cookie.key().clone(), Some(cookie)),
-                CookieChange::Remove(key) => (key, None),
-            })
-            .collect())
+    /// A cookie whose domain is a public suffix by this process's list is passed over, as a jar passes over a stored one.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Changes, D::Error> {
+        let mut changes = Changes::new();
+        for change in Vec::<StoredChange>::deserialize(deserializer)? {
+            match change {
+                StoredChange::Set(parts) => match Cookie::new(parts) {
+                    Ok(cookie) => {
+                        changes.insert(cookie.key().clone(), Some(Arc::new(cookie)));
+                    }
+                    Err(InvalidCookie::PUBLIC_SUFFIX) => {}
+                    Err(error) => return Err(serde::de::Error::custom(error)),
+                },
+                StoredChange::Remove(key) => {
+                    changes.insert(key, None);
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum StoredChange {
+        Set(CookieParts),
+        Remove(CookieKey),
     }
 }
 
@@ -228,11 +260,16 @@ mod shared {
 
     use super::Cookie;
 
-    pub(super) fn serialize<S: Serializer>(cookie: &Arc<Cookie>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        cookie: &Arc<Cookie>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         Cookie::serialize(cookie, serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Cookie>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<Cookie>, D::Error> {
         Cookie::deserialize(deserializer).map(Arc::new)
     }
 }
@@ -251,63 +288,110 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_514_400);
 
     fn record() -> Record {
-        Record::new("a".parse().unwrap(), Generation::new(1), Settings::default(), NOW)
+        Record::new(
+            "a".parse().unwrap(),
+            Generation::new(1),
+            Settings::default(),
+            NOW,
+        )
     }
 
     fn deltas() -> impl Strategy<Value = Delta> {
         let cookies = proptest::collection::vec((0..3u8, 0..3u8), 0..3).prop_map(|lines| {
-            let url = CookieUrl { secure: true, host: "shop.example", path: "/" };
-            lines.into_iter().fold(CookieDelta::default(), |delta, (name, value)| {
-                let mut jar = Jar::default();
-                delta.then(jar.receive(&url, [format!("{name}={value}; Max-Age={value}").as_bytes()], NOW))
-            })
+            let url = CookieUrl {
+                secure: true,
+                host: "shop.example",
+                path: "/",
+            };
+            lines
+                .into_iter()
+                .fold(CookieDelta::default(), |delta, (name, value)| {
+                    let mut jar = Jar::default();
+                    delta.then(jar.receive(
+                        &url,
+                        [format!("{name}={value}; Max-Age={value}").as_bytes()],
+                        NOW,
+                    ))
+                })
         });
         let storage = proptest::option::of("[ab]").prop_map(|value| {
             let mut delta = StorageDelta::default();
-            let key = ItemKey { origin: "https://a.example".parse().unwrap(), area: Area::LocalStorage, name: "k".into() };
+            let key = ItemKey {
+                origin: "https://a.example".parse().unwrap(),
+                area: Area::LocalStorage,
+                name: "k".into(),
+            };
             match value {
                 Some(value) => delta.set(key, &value),
                 None => delta.remove(key),
             }
             delta
         });
-        let settings = proptest::option::of(1..9u64)
-            .prop_map(|ttl| ttl.map(|ttl| Settings { ttl: Duration::from_secs(ttl), ..Settings::default() }));
+        let settings = proptest::option::of(1..9u64).prop_map(|ttl| {
+            ttl.map(|ttl| Settings {
+                ttl: Duration::from_secs(ttl),
+                ..Settings::default()
+            })
+        });
         let touched = proptest::option::of((0..5u64, 0..5u64)).prop_map(|touch| {
             touch.map(|(used, ends)| Touch {
                 last_used: NOW + Duration::from_secs(used),
                 expires: NOW + Duration::from_secs(ends),
             })
         });
-        let counters = (any::<u64>(), 0..9u64).prop_map(|(requests, failed)| Counters { requests, failed, ..Counters::default() });
-        (cookies, storage, settings, touched, counters).prop_map(|(cookies, storage, settings, touched, counters)| Delta {
-            cookies,
-            storage,
-            settings,
-            touched,
-            counters,
-            limiter: None,
-        })
+        let counters = (any::<u64>(), 0..9u64).prop_map(|(requests, failed)| Counters {
+            requests,
+            failed,
+            ..Counters::default()
+        });
+        (cookies, storage, settings, touched, counters).prop_map(
+            |(cookies, storage, settings, touched, counters)| Delta {
+                cookies,
+                storage,
+                settings,
+                touched,
+                counters,
+                limiter: None,
+            },
+        )
     }
 
     #[test]
     fn nothing_is_empty_and_only_state_is_durable() {
         assert!(Delta::default().is_empty() && !Delta::default().is_durable());
-        let touch = Touch { last_used: NOW, expires: NOW };
-        let touched = Delta { touched: Some(touch), ..Delta::default() };
+        let touch = Touch {
+            last_used: NOW,
+            expires: NOW,
+        };
+        let touched = Delta {
+            touched: Some(touch),
+            ..Delta::default()
+        };
         assert!(!touched.is_empty() && !touched.is_durable());
-        let settings = Delta { settings: Some(Settings::default()), ..Delta::default() };
+        let settings = Delta {
+            settings: Some(Settings::default()),
+            ..Delta::default()
+        };
         assert!(settings.is_durable());
     }
 
     #[test]
     fn a_late_touch_changes_nothing() {
         let mut record = record();
-        let touch = |seconds| Touch { last_used: NOW + Duration::from_secs(seconds), expires: NOW + Duration::from_secs(seconds + 60) };
+        let touch = |seconds| Touch {
+            last_used: NOW + Duration::from_secs(seconds),
+            expires: NOW + Duration::from_secs(seconds + 60),
+        };
         for seconds in [10, 5] {
-            record.apply(&Delta { touched: Some(touch(seconds)), ..Delta::default() });
+            record.apply(&Delta {
+                touched: Some(touch(seconds)),
+                ..Delta::default()
+            });
         }
-        assert_eq!((record.last_used, record.expires), (touch(10).last_used, touch(10).expires));
+        assert_eq!(
+            (record.last_used, record.expires),
+            (touch(10).last_used, touch(10).expires)
+        );
     }
 
     proptest! {

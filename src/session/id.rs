@@ -30,7 +30,10 @@ impl SessionId {
     #[must_use]
     pub fn generate(random: u128) -> Self {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let text: String = (0..26).rev().map(|place| char::from(ALPHABET[(random >> (place * 5) & 31) as usize])).collect();
+        let text: String = (0..26)
+            .rev()
+            .map(|place| char::from(ALPHABET[(random >> (place * 5) & 31) as usize]))
+            .collect();
         Self(text.into())
     }
 
@@ -72,10 +75,15 @@ impl FromStr for SessionId {
             return Err(InvalidSessionId::Empty);
         }
         if bytes.len() > Self::MAX_LENGTH {
-            return Err(InvalidSessionId::TooLong { length: bytes.len() });
+            return Err(InvalidSessionId::TooLong {
+                length: bytes.len(),
+            });
         }
         match bytes.iter().position(|&byte| !is_id_byte(byte)) {
-            Some(index) => Err(InvalidSessionId::Byte { byte: bytes[index], position: index + 1 }),
+            Some(index) => Err(InvalidSessionId::Byte {
+                byte: bytes[index],
+                position: index + 1,
+            }),
             None => Ok(Self(text.into())),
         }
     }
@@ -89,8 +97,14 @@ impl TryFrom<&[u8]> for SessionId {
             Ok(text) => text.parse(),
             Err(error) => {
                 // What comes before the broken sequence may hold an offender of its own.
-                let index = bytes.iter().position(|&byte| !is_id_byte(byte)).unwrap_or_else(|| error.valid_up_to());
-                Err(InvalidSessionId::Byte { byte: bytes[index], position: index + 1 })
+                let index = bytes
+                    .iter()
+                    .position(|&byte| !is_id_byte(byte))
+                    .unwrap_or_else(|| error.valid_up_to());
+                Err(InvalidSessionId::Byte {
+                    byte: bytes[index],
+                    position: index + 1,
+                })
             }
         }
     }
@@ -136,7 +150,9 @@ impl Serialize for SessionId {
 
 impl<'de> Deserialize<'de> for SessionId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -157,13 +173,42 @@ mod tests {
         let cases: [(&[u8], InvalidSessionId); 6] = [
             (b"", InvalidSessionId::Empty),
             (&[b'a'; 129], InvalidSessionId::TooLong { length: 129 }),
-            (b"a b", InvalidSessionId::Byte { byte: b' ', position: 2 }),
-            (b"a/\xff", InvalidSessionId::Byte { byte: b'/', position: 2 }),
-            (b"ab\xff", InvalidSessionId::Byte { byte: 0xff, position: 3 }),
-            ("é".as_bytes(), InvalidSessionId::Byte { byte: 0xc3, position: 1 }),
+            (
+                b"a b",
+                InvalidSessionId::Byte {
+                    byte: b' ',
+                    position: 2,
+                },
+            ),
+            (
+                b"a/\xff",
+                InvalidSessionId::Byte {
+                    byte: b'/',
+                    position: 2,
+                },
+            ),
+            (
+                b"ab\xff",
+                InvalidSessionId::Byte {
+                    byte: 0xff,
+                    position: 3,
+                },
+            ),
+            (
+                "é".as_bytes(),
+                InvalidSessionId::Byte {
+                    byte: 0xc3,
+                    position: 1,
+                },
+            ),
         ];
         for (bytes, wanted) in cases {
-            assert_eq!(SessionId::try_from(bytes), Err(wanted), "{}", bytes.escape_ascii());
+            assert_eq!(
+                SessionId::try_from(bytes),
+                Err(wanted),
+                "{}",
+                bytes.escape_ascii()
+            );
         }
     }
 
@@ -176,8 +221,14 @@ mod tests {
     #[test]
     fn a_generated_id_is_one_and_tells_its_bits() {
         assert_eq!(SessionId::generate(0).as_str(), "0".repeat(26));
-        assert_eq!(SessionId::generate(u128::MAX).as_str(), format!("7{}", "z".repeat(25)));
-        assert_eq!(SessionId::generate(33).as_str(), format!("{}11", "0".repeat(24)));
+        assert_eq!(
+            SessionId::generate(u128::MAX).as_str(),
+            format!("7{}", "z".repeat(25))
+        );
+        assert_eq!(
+            SessionId::generate(33).as_str(),
+            format!("{}11", "0".repeat(24))
+        );
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl Settings {
     #[must_use]
     pub fn expiry_after_use(&self, created: Timestamp, now: Timestamp) -> Timestamp {
         let slides = now + self.ttl;
-        self.max_age.map_or(slides, |max_age| slides.min(created + max_age))
+        self.max_age
+            .map_or(slides, |max_age| slides.min(created + max_age))
     }
 }
 
@@ -121,7 +122,9 @@ impl FromStr for Generation {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(InvalidGeneration);
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidGeneration)
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidGeneration)
     }
 }
 
@@ -133,7 +136,9 @@ impl Serialize for Generation {
 
 impl<'de> Deserialize<'de> for Generation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -180,9 +185,17 @@ mod tests {
     use super::*;
 
     fn record(ttl: u64, max_age: Option<u64>) -> Record {
-        let settings =
-            Settings { ttl: Duration::from_secs(ttl), max_age: max_age.map(Duration::from_secs), ..Settings::default() };
-        Record::new("a".parse().unwrap(), Generation::new(7), settings, Timestamp::from_unix_seconds(1_000))
+        let settings = Settings {
+            ttl: Duration::from_secs(ttl),
+            max_age: max_age.map(Duration::from_secs),
+            ..Settings::default()
+        };
+        Record::new(
+            "a".parse().unwrap(),
+            Generation::new(7),
+            settings,
+            Timestamp::from_unix_seconds(1_000),
+        )
     }
 
     #[test]
@@ -209,7 +222,12 @@ mod tests {
         let generation = Generation::new(0x0123_4567);
         assert_eq!(generation.to_string(), "00000000000000000000000001234567");
         assert_eq!(generation.to_string().parse(), Ok(generation));
-        for text in ["", "1234", "+0000000000000000000000001234567", "zz000000000000000000000001234567"] {
+        for text in [
+            "",
+            "1234",
+            "+0000000000000000000000001234567",
+            "zz000000000000000000000001234567",
+        ] {
             assert_eq!(text.parse::<Generation>(), Err(InvalidGeneration), "{text}");
         }
     }

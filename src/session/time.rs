@@ -69,7 +69,11 @@ impl Timestamp {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         let micros = parsed.unix_timestamp_nanos().div_euclid(1_000);
         let micros = i64::try_from(micros).map_err(|_| InvalidTimestamp)?;
-        if (Self::MIN.0..=Self::MAX.0).contains(&micros) { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
+        if (Self::MIN.0..=Self::MAX.0).contains(&micros) {
+            Ok(Self(micros))
+        } else {
+            Err(InvalidTimestamp)
+        }
     }
 
     fn civil(self) -> OffsetDateTime {
@@ -171,10 +175,19 @@ mod tests {
     fn prints_milliseconds_and_serializes_what_is_below() {
         let at = Timestamp::from_micros(1_795_514_400_123_456);
         assert_eq!(at.to_string(), "2026-11-24T10:00:00.123Z");
-        assert_eq!(serde_json::to_string(&at).unwrap(), r#""2026-11-24T10:00:00.123456Z""#);
+        assert_eq!(
+            serde_json::to_string(&at).unwrap(),
+            r#""2026-11-24T10:00:00.123456Z""#
+        );
         let whole = Timestamp::from_unix_seconds(1_795_514_400);
-        assert_eq!(serde_json::to_string(&whole).unwrap(), r#""2026-11-24T10:00:00.000Z""#);
-        assert_eq!(format!("{:?}", Timestamp::default()), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            serde_json::to_string(&whole).unwrap(),
+            r#""2026-11-24T10:00:00.000Z""#
+        );
+        assert_eq!(
+            format!("{:?}", Timestamp::default()),
+            "1970-01-01T00:00:00.000Z"
+        );
     }
 
     #[test]
@@ -189,7 +202,10 @@ mod tests {
 
     #[test]
     fn since_is_zero_backwards_and_seconds_round_down() {
-        let (early, late) = (Timestamp::from_micros(-1), Timestamp::from_micros(2_000_001));
+        let (early, late) = (
+            Timestamp::from_micros(-1),
+            Timestamp::from_micros(2_000_001),
+        );
         assert_eq!(late.since(early), Duration::from_micros(2_000_002));
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!((early.unix_seconds(), late.unix_seconds()), (-1, 2));
@@ -199,8 +215,19 @@ mod tests {
     fn reads_offsets_and_refuses_what_is_no_time() {
         let at = Timestamp::parse_rfc3339("2026-11-24T12:00:00.1234567+02:00").unwrap();
         assert_eq!(at, Timestamp::from_micros(1_795_514_400_123_456));
-        for text in ["", "2026-11-24", "2026-11-24T10:00:00", "2026-13-24T10:00:00Z", "yesterday", "0001-01-01T00:00:00+01:00"] {
-            assert_eq!(Timestamp::parse_rfc3339(text), Err(InvalidTimestamp), "{text}");
+        for text in [
+            "",
+            "2026-11-24",
+            "2026-11-24T10:00:00",
+            "2026-13-24T10:00:00Z",
+            "yesterday",
+            "0001-01-01T00:00:00+01:00",
+        ] {
+            assert_eq!(
+                Timestamp::parse_rfc3339(text),
+                Err(InvalidTimestamp),
+                "{text}"
+            );
         }
     }
 

@@ -162,6 +162,7 @@ impl Pool {
                     connection: Some(connection),
                     pool: Arc::clone(self),
                     origin: origin.clone(),
+                    uploads: false,
                 });
             }
         }
@@ -214,6 +215,7 @@ impl Pool {
             connection: Some(Box::new(connection)),
             pool: Arc::clone(self),
             origin: origin.clone(),
+            uploads: false,
         }
     }
 
@@ -340,6 +342,8 @@ pub(super) struct Lease {
     connection: Option<Box<H1>>,
     pool: Arc<Pool>,
     origin: Origin,
+    /// Whether the request has a body, which the response may have overtaken.
+    pub(super) uploads: bool,
 }
 
 impl Lease {
@@ -362,8 +366,13 @@ impl Lease {
 
     /// The response has been read to its end: the connection may serve again.
     pub(super) fn give_back(mut self) {
-        if let Some(connection) = self.connection.take().filter(|connection| !connection.ended) {
-            self.pool.give_back(&self.origin, connection);
+        let Some(mut connection) = self.connection.take().filter(|connection| !connection.ended) else {
+            return;
+        };
+        // Nobody drives an idle connection, so one that still sends a body would hold its client up.
+        if self.uploads && connection.is_dead() {
+            return;
         }
+        self.pool.give_back(&self.origin, connection);
     }
 }

@@ -189,6 +189,7 @@ impl Upstream {
         origin: &Origin,
         mut request: Request<RequestBody>,
     ) -> Result<Answer, Unsent> {
+        lease.uploads = !request.body().is_empty();
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = path_only(request.uri());
         let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -233,15 +234,17 @@ impl Builder {
     pub async fn refused(self) -> (Option<i32>, String) {
         let (mut child, _folder) = self.spawn();
         let log = Log::of(&mut child);
-        let ended = async || child.try_wait().expect("a child of ours");
-        let status = tokio::time::timeout(super::DEADLINE, eventually("its end", ended)).await;
+        let ended = async {
+            eventually("its end", async || {
+                child.try_wait().expect("a child of ours")
+            })
+            .await
+        };
+        let status = tokio::time::timeout(super::DEADLINE / 2, ended).await;
         reap(&mut child);
-        (
-            status
-                .unwrap_or_else(|_| panic!("burdock did not refuse:\n{}", log.text()))
-                .code(),
-            log.text(),
-        )
+        let said = log.whole();
+        let status = status.unwrap_or_else(|_| panic!("burdock did not refuse:\n{said}"));
+        (status.code(), said)
     }
 
     fn value_of(&self, flag: &str) -> Option<&str> {
@@ -330,6 +333,7 @@ impl Announced {
 struct Log {
     text: Mutex<String>,
     grew: Notify,
+    readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Log {
@@ -345,25 +349,36 @@ impl Log {
             .take()
             .map(|err| Box::new(err) as Box<dyn Read + Send>);
         for stream in [out, err].into_iter().flatten() {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                let mut stream = BufReader::new(stream);
-                let mut line = Vec::new();
-                while stream
-                    .read_until(b'\n', &mut line)
-                    .is_ok_and(|count| count > 0)
-                {
-                    log.text
-                        .lock()
-                        .expect("no holder panics")
-                        .push_str(&String::from_utf8_lossy(&line));
-                    log.grew.notify_waiters();
-                    line.clear();
-                }
-                log.grew.notify_waiters();
-            });
+            let reading = Arc::clone(&log);
+            let reader = std::thread::spawn(move || reading.read(stream));
+            log.readers.lock().expect("no holder panics").push(reader);
         }
         log
+    }
+
+    fn read(&self, stream: impl Read) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while stream
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            self.text
+                .lock()
+                .expect("no holder panics")
+                .push_str(&String::from_utf8_lossy(&line));
+            self.grew.notify_waiters();
+            line.clear();
+        }
+        self.grew.notify_waiters();
+    }
+
+    /// All that a child said that has ended.
+    fn whole(&self) -> String {
+        for reader in self.readers.lock().expect("no holder panics").drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+        self.text()
     }
 
     fn text(&self) -> String {

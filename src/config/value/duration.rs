@@ -40,7 +40,7 @@ pub(in crate::config) fn print(duration: Duration) -> String {
         let count = rest / u128::from(length);
         rest %= u128::from(length);
         if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
+            text.extend([&count.to_string(), unit]);
         }
     }
     if text.is_empty() { "0s".into() } else { text }
@@ -77,7 +77,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A hundred years: longer ones would overflow where they are added to a point in time.
-const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
+const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
 #[cfg(test)]
 mod tests {

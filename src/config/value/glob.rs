@@ -81,6 +81,9 @@ fn parse(text: &str) -> Option<Pattern> {
     if name == "*" {
         return Some(Pattern::Every);
     }
+    if name.split('.').any(str::is_empty) {
+        return None;
+    }
     if !text.contains('*') {
         return <Host as Text>::parse(text).ok().map(Pattern::Exactly);
     }
@@ -219,6 +222,8 @@ mod tests {
         for text in [
             "",
             ".",
+            "..",
+            "a..b",
             "*..example",
             "a b",
             "*.a b",

@@ -33,7 +33,7 @@ impl fmt::Display for ByteSize {
         let binary = UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
         match binary
             .rev()
-            .find(|(_, length)| self.0 > 0 && self.0 % length == 0)
+            .find(|(_, length)| self.0 > 0 && self.0.is_multiple_of(*length))
         {
             Some((name, length)) => write!(f, "{}{name}", self.0 / length),
             None => write!(f, "{}B", self.0),

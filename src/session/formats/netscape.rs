@@ -1,7 +1,7 @@
 //! `cookies.txt`, the format that curl, wget, yt-dlp and browser extensions share, read and written.
 
-use crate::session::jar::{Cookie, CookieParts, InvalidCookie, Jar, PartitionKey};
 use crate::session::Timestamp;
+use crate::session::jar::{Cookie, CookieParts, InvalidCookie, Jar, PartitionKey};
 
 /// A line of a `cookies.txt` that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,10 @@ pub struct ParseError {
 #[must_use]
 pub fn print(jar: &Jar, now: Timestamp) -> Vec<u8> {
     let mut out = b"# Netscape HTTP Cookie File\n".to_vec();
-    for cookie in jar.live(now).filter(|cookie| is_first_party(cookie) && !cookie.name().as_bytes().contains(&b'\t')) {
+    for cookie in jar
+        .live(now)
+        .filter(|cookie| is_first_party(cookie) && !cookie.name().as_bytes().contains(&b'\t'))
+    {
         let flag = |flag| if flag { &b"TRUE"[..] } else { b"FALSE" };
         if cookie.http_only() {
             out.extend_from_slice(HTTP_ONLY);
@@ -29,7 +32,10 @@ pub fn print(jar: &Jar, now: Timestamp) -> Vec<u8> {
             out.push(b'.');
         }
         // 0 means the session, so that an expiry within the first second must not become it.
-        let expires = cookie.expires().map_or(0, |expires| expires.unix_seconds().max(1)).to_string();
+        let expires = cookie
+            .expires()
+            .map_or(0, |expires| expires.unix_seconds().max(1))
+            .to_string();
         let columns = [
             cookie.domain().as_bytes(),
             flag(!cookie.host_only()),
@@ -62,7 +68,10 @@ pub fn parse(text: &[u8], now: Timestamp) -> Result<Vec<Cookie>, ParseError> {
         if comment || columns.trim_ascii().is_empty() {
             continue;
         }
-        let cookie = parse_line(columns, http_only, now).map_err(|reason| ParseError { line: index + 1, reason })?;
+        let cookie = parse_line(columns, http_only, now).map_err(|reason| ParseError {
+            line: index + 1,
+            reason,
+        })?;
         cookies.push(cookie);
     }
     Ok(cookies)
@@ -70,10 +79,17 @@ pub fn parse(text: &[u8], now: Timestamp) -> Result<Vec<Cookie>, ParseError> {
 
 fn parse_line(line: &[u8], http_only: bool, now: Timestamp) -> Result<Cookie, String> {
     let columns: Vec<&[u8]> = line.splitn(7, |&octet| octet == b'\t').collect();
-    let (&[domain, subdomains, path, secure, expires, name], value) = columns.split_at(6.min(columns.len())) else {
-        return Err(format!("has {} columns, not 7 divided by tabs", columns.len()));
+    let (&[domain, subdomains, path, secure, expires, name], value) =
+        columns.split_at(6.min(columns.len()))
+    else {
+        return Err(format!(
+            "has {} columns, not 7 divided by tabs",
+            columns.len()
+        ));
     };
-    let text = |what: &str, column| std::str::from_utf8(column).map_err(|_| format!("`{what}` is not UTF-8"));
+    let text = |what: &str, column| {
+        std::str::from_utf8(column).map_err(|_| format!("`{what}` is not UTF-8"))
+    };
     let parts = CookieParts {
         name: name.into(),
         // curl leaves the last column out where it is empty.
@@ -104,7 +120,12 @@ fn flag(what: &str, column: &[u8]) -> Result<bool, String> {
 fn expiry(column: &[u8]) -> Result<Option<Timestamp>, String> {
     let seconds = match std::str::from_utf8(column).map(str::trim) {
         Ok("") => 0,
-        Ok(text) => text.split('.').next().unwrap_or(text).parse::<i64>().map_err(|_| EXPIRES)?,
+        Ok(text) => text
+            .split('.')
+            .next()
+            .unwrap_or(text)
+            .parse::<i64>()
+            .map_err(|_| EXPIRES)?,
         Err(_) => return Err(EXPIRES.to_owned()),
     };
     Ok((seconds > 0).then(|| Timestamp::from_unix_seconds(seconds)))
@@ -112,7 +133,9 @@ fn expiry(column: &[u8]) -> Result<Option<Timestamp>, String> {
 
 fn is_first_party(cookie: &Cookie) -> bool {
     let own = || PartitionKey::new(&format!("https://{}", cookie.domain()), false);
-    cookie.partition().is_none_or(|partition| own().as_ref() == Some(partition))
+    cookie
+        .partition()
+        .is_none_or(|partition| own().as_ref() == Some(partition))
 }
 
 const HTTP_ONLY: &[u8] = b"#HttpOnly_";
@@ -136,39 +159,91 @@ mod tests {
         let cookies = parse(text, NOW).unwrap();
         let seen: Vec<_> = cookies
             .iter()
-            .map(|cookie| (cookie.domain(), cookie.host_only(), cookie.path(), cookie.secure(), cookie.http_only()))
+            .map(|cookie| {
+                (
+                    cookie.domain(),
+                    cookie.host_only(),
+                    cookie.path(),
+                    cookie.secure(),
+                    cookie.http_only(),
+                )
+            })
             .collect();
-        assert_eq!(seen, [
-            ("shop.example", false, "/", true, true),
-            ("www.shop.example", true, "/a", false, false),
-            ("www.shop.example", true, "/", false, false),
-        ]);
-        let values: Vec<_> = cookies.iter().map(|cookie| cookie.value().as_bytes()).collect();
+        assert_eq!(
+            seen,
+            [
+                ("shop.example", false, "/", true, true),
+                ("www.shop.example", true, "/a", false, false),
+                ("www.shop.example", true, "/", false, false),
+            ]
+        );
+        let values: Vec<_> = cookies
+            .iter()
+            .map(|cookie| cookie.value().as_bytes())
+            .collect();
         assert_eq!(values, [&b"1"[..], b"", b"a\tb"]);
         let expires = Timestamp::from_unix_seconds(1_795_600_000);
-        assert_eq!(cookies.iter().map(Cookie::expires).collect::<Vec<_>>(), [Some(expires), None, Some(expires)]);
+        assert_eq!(
+            cookies.iter().map(Cookie::expires).collect::<Vec<_>>(),
+            [Some(expires), None, Some(expires)]
+        );
     }
 
     #[test]
     fn errors_name_the_line_and_no_value() {
         for (line, reason) in [
-            ("a.example\tTRUE\t/\tTRUE\tsecret", "has 5 columns, not 7 divided by tabs"),
-            ("a.example FALSE / FALSE 0 a secret", "has 1 columns, not 7 divided by tabs"),
-            ("a.example\tyes\t/\tTRUE\t0\ta\tsecret", "`include subdomains` is neither TRUE nor FALSE"),
-            ("a.example\tTRUE\t/\tno\t0\ta\tsecret", "`secure` is neither TRUE nor FALSE"),
-            ("a.example\tTRUE\t/\tTRUE\tsoon\ta\tsecret", "`expires` is not in seconds since the epoch"),
-            ("a b\tTRUE\t/\tTRUE\t0\ta\tsecret", "`domain` is not a host name or address"),
-            (".com\tTRUE\t/\tTRUE\t0\ta\tsecret", "`domain` is a public suffix"),
-            ("a.example\tTRUE\tx\tTRUE\t0\ta\tsecret", "`path` does not begin with `/` or has a control character or `;`"),
+            (
+                "a.example\tTRUE\t/\tTRUE\tsecret",
+                "has 5 columns, not 7 divided by tabs",
+            ),
+            (
+                "a.example FALSE / FALSE 0 a secret",
+                "has 1 columns, not 7 divided by tabs",
+            ),
+            (
+                "a.example\tyes\t/\tTRUE\t0\ta\tsecret",
+                "`include subdomains` is neither TRUE nor FALSE",
+            ),
+            (
+                "a.example\tTRUE\t/\tno\t0\ta\tsecret",
+                "`secure` is neither TRUE nor FALSE",
+            ),
+            (
+                "a.example\tTRUE\t/\tTRUE\tsoon\ta\tsecret",
+                "`expires` is not in seconds since the epoch",
+            ),
+            (
+                "a b\tTRUE\t/\tTRUE\t0\ta\tsecret",
+                "`domain` is not a host name or address",
+            ),
+            (
+                ".com\tTRUE\t/\tTRUE\t0\ta\tsecret",
+                "`domain` is a public suffix",
+            ),
+            (
+                "a.example\tTRUE\tx\tTRUE\t0\ta\tsecret",
+                "`path` does not begin with `/` or has a control character or `;`",
+            ),
         ] {
             let text = format!("# Netscape HTTP Cookie File\n{line}\n");
-            assert_eq!(parse(text.as_bytes(), NOW), Err(ParseError { line: 2, reason: reason.to_owned() }), "{line}");
+            assert_eq!(
+                parse(text.as_bytes(), NOW),
+                Err(ParseError {
+                    line: 2,
+                    reason: reason.to_owned()
+                }),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn writes_what_goes_by_http() {
-        let url = CookieUrl { secure: true, host: "www.shop.example", path: "/" };
+        let url = CookieUrl {
+            secure: true,
+            host: "www.shop.example",
+            path: "/",
+        };
         let mut jar = Jar::default();
         let lines: [&[u8]; 4] = [
             b"a=1; Domain=shop.example; HttpOnly; Secure; Max-Age=60",
@@ -178,7 +253,10 @@ mod tests {
         ];
         jar.receive(&url, lines, NOW);
         let other = PartitionKey::new("https://top.example", true);
-        let parts = CookieParts { partition: other, ..jar.live(NOW).nth(1).unwrap().to_parts() };
+        let parts = CookieParts {
+            partition: other,
+            ..jar.live(NOW).nth(1).unwrap().to_parts()
+        };
         jar.put(vec![Cookie::new(parts).unwrap()], NOW);
         let wanted = "# Netscape HTTP Cookie File\n\
             #HttpOnly_.shop.example\tTRUE\t/\tTRUE\t1795514460\ta\t1\n\

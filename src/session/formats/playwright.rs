@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::session::Timestamp;
 use crate::session::jar::{Cookie, CookieParts, InvalidCookie, Jar, PartitionKey, SameSite};
+use crate::session::origin::Origin;
 use crate::session::settings::InvalidField;
 use crate::session::settings::fields::{Field, Fields};
-use crate::session::storage::{Area, ItemKey, Origin, Storage, StorageDelta};
-use crate::session::Timestamp;
+use crate::session::storage::{Area, ItemKey, Storage, StorageDelta};
 
 /// What a `storageState` holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,7 +49,7 @@ pub fn cookies_to_json(jar: &Jar, now: Timestamp) -> Value {
 /// Reads an array of cookie objects, `created` and `updated` at `now`.
 ///
 /// A domain with a leading dot goes to subdomains as well, one without does not. In place of `domain` and `path` a `url` may
-/// stand. `SameSite=None` without `secure`, which Firefox and WebKit report for cookies that name no `SameSite`, is read as
+/// stand. `SameSite=None` without `secure`, which Firefox and `WebKit` report for cookies that name no `SameSite`, is read as
 /// none. [`Jar::put`] judges the expiry.
 ///
 /// # Errors
@@ -61,7 +62,12 @@ pub fn cookies_from_json(value: &Value, now: Timestamp) -> Result<Vec<Cookie>, I
 #[must_use]
 pub fn state_to_json(jar: &Jar, storage: &Storage, now: Timestamp) -> Value {
     let origins = storage.origins().into_iter().map(|origin| {
-        let items = |area| -> Value { storage.area(&origin, area).map(|(name, value)| json!({"name": name, "value": value})).collect() };
+        let items = |area| -> Value {
+            storage
+                .area(&origin, area)
+                .map(|(name, value)| json!({"name": name, "value": value}))
+                .collect()
+        };
         let mut object = json!({ "origin": origin, "localStorage": items(Area::LocalStorage) });
         let session_storage = items(Area::SessionStorage);
         if session_storage != json!([]) {
@@ -72,7 +78,7 @@ pub fn state_to_json(jar: &Jar, storage: &Storage, now: Timestamp) -> Value {
     json!({ "cookies": cookies_to_json(jar, now), "origins": origins.collect::<Value>() })
 }
 
-/// Reads a `storageState`; what Playwright keeps of IndexedDB is passed over.
+/// Reads a `storageState`; what Playwright keeps of `IndexedDB` is passed over.
 ///
 /// # Errors
 /// [`InvalidField`] names the field, such as `origins[0].localStorage[3].value`.
@@ -85,7 +91,10 @@ pub fn state_from_json(value: &Value, now: Timestamp) -> Result<State, InvalidFi
     if let Some(field) = fields.take("origins") {
         state.storage.apply(&origins(&field)?);
         if state.storage.bytes() > Storage::MAX_BYTES {
-            return field.invalid(format!("must not hold more than {} bytes", Storage::MAX_BYTES));
+            return field.invalid(format!(
+                "must not hold more than {} bytes",
+                Storage::MAX_BYTES
+            ));
         }
     }
     fields.end()?;
@@ -100,7 +109,9 @@ fn cookie(item: &Field<'_>, now: Timestamp) -> Result<Cookie, InvalidField> {
     let mut fields = item.fields()?;
     let name = fields.require("name")?.text()?;
     let value = fields.require("value")?.text()?;
-    let mut secure = fields.take_some("secure").map_or(Ok(false), |field| field.flag())?;
+    let mut secure = fields
+        .take_some("secure")
+        .map_or(Ok(false), |field| field.flag())?;
     let place = match fields.take_some("url") {
         Some(url) => {
             let place = Place::of_url(&url, &mut fields)?;
@@ -109,7 +120,10 @@ fn cookie(item: &Field<'_>, now: Timestamp) -> Result<Cookie, InvalidField> {
         }
         None => Place::of_domain(&mut fields)?,
     };
-    let same_site = fields.take_some("sameSite").map(|field| same_site(&field)).transpose()?;
+    let same_site = fields
+        .take_some("sameSite")
+        .map(|field| same_site(&field))
+        .transpose()?;
     let parts = CookieParts {
         name: name.to_owned().into(),
         value: value.to_owned().into(),
@@ -117,15 +131,26 @@ fn cookie(item: &Field<'_>, now: Timestamp) -> Result<Cookie, InvalidField> {
         host_only: place.host_only,
         path: place.path,
         partition: partition(&mut fields)?,
-        expires: fields.take_some("expires").map_or(Ok(None), |field| expires(&field))?,
+        expires: fields
+            .take_some("expires")
+            .map_or(Ok(None), |field| expires(&field))?,
         secure,
-        http_only: fields.take_some("httpOnly").map_or(Ok(false), |field| field.flag())?,
+        http_only: fields
+            .take_some("httpOnly")
+            .map_or(Ok(false), |field| field.flag())?,
         same_site: same_site.filter(|same_site| secure || *same_site != SameSite::None),
         created: now,
         updated: now,
     };
-    let at = |name: &str| fields.place(if place.from_url && matches!(name, "domain" | "path") { "url" } else { name });
-    let cookie = Cookie::new(parts).map_err(|InvalidCookie { field, reason }| InvalidField::new(at(field), reason))?;
+    let at = |name: &str| {
+        fields.place(if place.from_url && matches!(name, "domain" | "path") {
+            "url"
+        } else {
+            name
+        })
+    };
+    let cookie = Cookie::new(parts)
+        .map_err(|InvalidCookie { field, reason }| InvalidField::new(at(field), reason))?;
     fields.end()?;
     Ok(cookie)
 }
@@ -143,18 +168,32 @@ impl Place {
     fn of_domain(fields: &mut Fields<'_>) -> Result<Self, InvalidField> {
         let domain = fields.require("domain")?.text()?.to_owned();
         let path = fields.require("path")?.text()?.to_owned();
-        Ok(Self { host_only: !domain.starts_with('.'), domain, path, secure: false, from_url: false })
+        Ok(Self {
+            host_only: !domain.starts_with('.'),
+            domain,
+            path,
+            secure: false,
+            from_url: false,
+        })
     }
 
     /// As Playwright does: the URL's host alone, and its path up to and including the last `/`.
     fn of_url(field: &Field<'_>, fields: &mut Fields<'_>) -> Result<Self, InvalidField> {
         for name in ["domain", "path"] {
             if fields.take_some(name).is_some() {
-                return Err(InvalidField::new(fields.place(name), "cannot stand beside `url`"));
+                return Err(InvalidField::new(
+                    fields.place(name),
+                    "cannot stand beside `url`",
+                ));
             }
         }
-        let url = url::Url::parse(field.text()?).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some((url, host)) = url.as_ref().and_then(|url| url.host_str().map(|host| (url, host))) else {
+        let url = url::Url::parse(field.text()?)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some((url, host)) = url
+            .as_ref()
+            .and_then(|url| url.host_str().map(|host| (url, host)))
+        else {
             return field.invalid("must be an http or https URL");
         };
         let end = url.path().rfind('/').map_or(0, |last| last + 1);
@@ -170,12 +209,18 @@ impl Place {
 
 /// `partitionKey` as Playwright has it (a site, with `_crHasCrossSiteAncestor` beside it) or as Chromium's protocol has it.
 fn partition(fields: &mut Fields<'_>) -> Result<Option<PartitionKey>, InvalidField> {
-    let beside = fields.take_some("_crHasCrossSiteAncestor").map_or(Ok(false), |field| field.flag())?;
-    let Some(field) = fields.take_some("partitionKey") else { return Ok(None) };
+    let beside = fields
+        .take_some("_crHasCrossSiteAncestor")
+        .map_or(Ok(false), |field| field.flag())?;
+    let Some(field) = fields.take_some("partitionKey") else {
+        return Ok(None);
+    };
     let (site, cross_site_ancestor) = if field.value.is_object() {
         let mut object = field.fields()?;
         let site = object.require("topLevelSite")?;
-        let ancestor = object.take_some("hasCrossSiteAncestor").map_or(Ok(false), |field| field.flag())?;
+        let ancestor = object
+            .take_some("hasCrossSiteAncestor")
+            .map_or(Ok(false), |field| field.flag())?;
         object.end()?;
         (site, ancestor)
     } else {
@@ -207,10 +252,15 @@ fn same_site_name(same_site: SameSite) -> &'static str {
 /// Seconds since the epoch, -1 for a cookie that ends with the session.
 fn expires(field: &Field<'_>) -> Result<Option<Timestamp>, InvalidField> {
     let seconds = field.number()?;
-    #[expect(clippy::cast_possible_truncation, reason = "casting a float saturates, as Timestamp does")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "casting a float saturates, as Timestamp does"
+    )]
     match seconds {
         -1.0 => Ok(None),
-        seconds if seconds >= 0.0 => Ok(Some(Timestamp::from_micros((seconds * 1e6).round() as i64))),
+        seconds if seconds >= 0.0 => {
+            Ok(Some(Timestamp::from_micros((seconds * 1e6).round() as i64)))
+        }
         _ => field.invalid("must be -1 or seconds since the epoch"),
     }
 }
@@ -221,7 +271,10 @@ fn seconds(at: Timestamp) -> Value {
         return json!(micros / 1_000_000);
     }
     // Until the year 2255 a float tells microseconds apart.
-    #[expect(clippy::cast_precision_loss, reason = "an expiry lies at most 400 days ahead")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "an expiry lies at most 400 days ahead"
+    )]
     let seconds = micros as f64 / 1e6;
     json!(seconds)
 }
@@ -234,7 +287,10 @@ fn origins(field: &Field<'_>) -> Result<StorageDelta, InvalidField> {
         let Ok(parsed) = origin.text()?.parse::<Origin>() else {
             return origin.invalid("must be an origin such as `https://shop.example`");
         };
-        for (name, area) in [("localStorage", Area::LocalStorage), ("sessionStorage", Area::SessionStorage)] {
+        for (name, area) in [
+            ("localStorage", Area::LocalStorage),
+            ("sessionStorage", Area::SessionStorage),
+        ] {
             if let Some(items) = fields.take_some(name) {
                 read_items(&items, &parsed, area, &mut delta)?;
             }
@@ -245,13 +301,25 @@ fn origins(field: &Field<'_>) -> Result<StorageDelta, InvalidField> {
     Ok(delta)
 }
 
-fn read_items(field: &Field<'_>, origin: &Origin, area: Area, delta: &mut StorageDelta) -> Result<(), InvalidField> {
+fn read_items(
+    field: &Field<'_>,
+    origin: &Origin,
+    area: Area,
+    delta: &mut StorageDelta,
+) -> Result<(), InvalidField> {
     for item in field.items()? {
         let mut fields = item.fields()?;
         let name = fields.require("name")?.text()?;
         let value = fields.require("value")?.text()?;
         fields.end()?;
-        delta.set(ItemKey { origin: origin.clone(), area, name: name.into() }, value);
+        delta.set(
+            ItemKey {
+                origin: origin.clone(),
+                area,
+                name: name.into(),
+            },
+            value,
+        );
     }
     Ok(())
 }
@@ -271,7 +339,7 @@ mod tests {
         })
     }
 
-    fn error_of(change: Value) -> Option<String> {
+    fn error_of(change: &Value) -> Option<String> {
         let mut cookie = full();
         for (name, value) in change.as_object().unwrap() {
             if value == "absent" {
@@ -280,7 +348,9 @@ mod tests {
                 cookie[name] = value.clone();
             }
         }
-        cookies_from_json(&json!([full(), full(), cookie]), NOW).err().map(|error| error.field)
+        cookies_from_json(&json!([full(), full(), cookie]), NOW)
+            .err()
+            .map(|error| error.field)
     }
 
     #[test]
@@ -288,7 +358,10 @@ mod tests {
         let cookies = cookies_from_json(&json!([full()]), NOW).unwrap();
         assert_eq!(cookie_to_json(&cookies[0]), full());
         assert!(!cookies[0].host_only());
-        assert_eq!(cookies[0].expires(), Some(Timestamp::from_micros(1_795_600_000_250_000)));
+        assert_eq!(
+            cookies[0].expires(),
+            Some(Timestamp::from_micros(1_795_600_000_250_000))
+        );
     }
 
     #[test]
@@ -306,11 +379,24 @@ mod tests {
     #[test]
     fn a_url_stands_for_domain_path_and_secure() {
         let of = |url: &str| {
-            let cookie = cookies_from_json(&json!([{"name": "a", "value": "b", "url": url}]), NOW).unwrap().remove(0);
-            (cookie.domain().to_owned(), cookie.host_only(), cookie.path().to_owned(), cookie.secure())
+            let cookie = cookies_from_json(&json!([{"name": "a", "value": "b", "url": url}]), NOW)
+                .unwrap()
+                .remove(0);
+            (
+                cookie.domain().to_owned(),
+                cookie.host_only(),
+                cookie.path().to_owned(),
+                cookie.secure(),
+            )
         };
-        assert_eq!(of("https://Shop.Example:444/a/b?c"), ("shop.example".into(), true, "/a/".into(), true));
-        assert_eq!(of("http://127.0.0.1"), ("127.0.0.1".into(), true, "/".into(), false));
+        assert_eq!(
+            of("https://Shop.Example:444/a/b?c"),
+            ("shop.example".into(), true, "/a/".into(), true)
+        );
+        assert_eq!(
+            of("http://127.0.0.1"),
+            ("127.0.0.1".into(), true, "/".into(), false)
+        );
     }
 
     #[test]
@@ -319,18 +405,24 @@ mod tests {
         let mut cookie = full();
         cookie["partitionKey"] = key;
         let cookies = cookies_from_json(&json!([cookie]), NOW).unwrap();
-        assert_eq!(cookies[0].partition(), PartitionKey::new("https://top.example", false).as_ref());
+        assert_eq!(
+            cookies[0].partition(),
+            PartitionKey::new("https://top.example", false).as_ref()
+        );
     }
 
     #[test]
     fn an_insecure_same_site_none_is_none_at_all() {
         let cookie = json!([{"name": "a", "value": "b", "domain": "a.example", "path": "/", "sameSite": "None"}]);
-        assert_eq!(cookies_from_json(&cookie, NOW).unwrap()[0].same_site(), None);
+        assert_eq!(
+            cookies_from_json(&cookie, NOW).unwrap()[0].same_site(),
+            None
+        );
     }
 
     #[test]
     fn errors_name_the_field() {
-        assert_eq!(error_of(json!({})), None);
+        assert_eq!(error_of(&json!({})), None);
         for (change, field) in [
             (json!({"name": "absent"}), "[2].name"),
             (json!({"name": "a=b"}), "[2].name"),
@@ -347,17 +439,32 @@ mod tests {
             (json!({"httpOnly": 1}), "[2].httpOnly"),
             (json!({"sameSite": "lax"}), "[2].sameSite"),
             (json!({"partitionKey": "top"}), "[2].partitionKey"),
-            (json!({"partitionKey": {"topLevelSite": "x"}}), "[2].partitionKey.topLevelSite"),
-            (json!({"partitionKey": {"topLevelSite": "https://a.example", "x": 1}}), "[2].partitionKey.x"),
-            (json!({"secure": false, "sameSite": "Lax"}), "[2].partitionKey"),
+            (
+                json!({"partitionKey": {"topLevelSite": "x"}}),
+                "[2].partitionKey.topLevelSite",
+            ),
+            (
+                json!({"partitionKey": {"topLevelSite": "https://a.example", "x": 1}}),
+                "[2].partitionKey.x",
+            ),
+            (
+                json!({"secure": false, "sameSite": "Lax"}),
+                "[2].partitionKey",
+            ),
             (json!({"url": "https://a.example"}), "[2].domain"),
-            (json!({"url": "about:blank", "domain": "absent", "path": "absent"}), "[2].url"),
+            (
+                json!({"url": "about:blank", "domain": "absent", "path": "absent"}),
+                "[2].url",
+            ),
             (json!({"size": 3}), "[2].size"),
         ] {
-            assert_eq!(error_of(change.clone()).as_deref(), Some(field), "{change}");
+            assert_eq!(error_of(&change).as_deref(), Some(field), "{change}");
         }
         assert_eq!(cookies_from_json(&json!({}), NOW).unwrap_err().field, "");
-        assert_eq!(cookies_from_json(&json!([1]), NOW).unwrap_err().field, "[0]");
+        assert_eq!(
+            cookies_from_json(&json!([1]), NOW).unwrap_err().field,
+            "[0]"
+        );
     }
 
     #[test]
@@ -388,9 +495,20 @@ mod tests {
             (json!({"cookies": [{}]}), "cookies[0].name"),
             (state(json!({"localStorage": []})), "origins[0].origin"),
             (state(json!({"origin": "a.example"})), "origins[0].origin"),
-            (state(json!({"origin": "https://a.example", "localStorage": [{"name": "k"}]})), "origins[0].localStorage[0].value"),
-            (state(json!({"origin": "https://a.example", "storage": []})), "origins[0].storage"),
-            (state(json!({"origin": "https://a.example", "localStorage": [{"name": "k", "value": "v".repeat(Storage::MAX_BYTES)}]})), "origins"),
+            (
+                state(json!({"origin": "https://a.example", "localStorage": [{"name": "k"}]})),
+                "origins[0].localStorage[0].value",
+            ),
+            (
+                state(json!({"origin": "https://a.example", "storage": []})),
+                "origins[0].storage",
+            ),
+            (
+                state(
+                    json!({"origin": "https://a.example", "localStorage": [{"name": "k", "value": "v".repeat(Storage::MAX_BYTES)}]}),
+                ),
+                "origins",
+            ),
         ] {
             assert_eq!(state_from_json(&value, NOW).unwrap_err().field, field);
         }

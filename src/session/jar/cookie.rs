@@ -1,21 +1,12 @@
 //! One stored cookie: its identity, its value, and the rules that hold for every cookie in a jar.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::matching::{self, DomainKind};
+use super::octets::{CookieName, CookieValue};
 use super::parse;
+use super::partition::PartitionKey;
 use crate::session::Timestamp;
-
-/// A cookie's name: any octets but controls, `=` and `;`, without white space round them. It may be empty.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CookieName(Box<[u8]>);
-
-/// A cookie's value: any octets but controls and `;`. `Debug` prints stars; [`CookieValue::as_bytes`] reads it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CookieValue(Box<[u8]>);
 
 /// What identifies a cookie in a jar: two cookies that differ in any of these live side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,16 +23,6 @@ pub struct CookieKey {
     /// The partition of a cookie set with `Partitioned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Box<PartitionKey>>,
-}
-
-/// The top-level site under which a `Partitioned` cookie lives.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PartitionKey {
-    /// Scheme and registrable domain (or host, where there is none), such as `https://example.com`.
-    pub top_level_site: Box<str>,
-    /// Whether a frame of another site lies between the cookie's frame and the top.
-    pub cross_site_ancestor: bool,
 }
 
 /// The `SameSite` attribute as given; a cookie without a valid one has none.
@@ -111,6 +92,14 @@ pub struct InvalidCookie {
     pub reason: &'static str,
 }
 
+impl InvalidCookie {
+    /// The one reason that can befall a cookie that was fine when it was stored: the public suffix list has grown.
+    pub const PUBLIC_SUFFIX: Self = Self {
+        field: "domain",
+        reason: "is a public suffix",
+    };
+}
+
 impl Cookie {
     /// Checks the parts against the storage model. The expiry is taken as it is: [`super::Jar::put`] caps and judges it.
     ///
@@ -126,13 +115,22 @@ impl Cookie {
             return invalid("value", "makes name and value longer than 4096 bytes");
         }
         if !parse::is_octets(name) || name.contains(&b'=') {
-            return invalid("name", "has a control character, `;`, `=`, or white space round it");
+            return invalid(
+                "name",
+                "has a control character, `;`, `=`, or white space round it",
+            );
         }
         if !parse::is_octets(value) {
-            return invalid("value", "has a control character, `;`, or white space round it");
+            return invalid(
+                "value",
+                "has a control character, `;`, or white space round it",
+            );
         }
         if !parts.path.starts_with('/') || !parse::is_octets(parts.path.as_bytes()) {
-            return invalid("path", "does not begin with `/` or has a control character or `;`");
+            return invalid(
+                "path",
+                "does not begin with `/` or has a control character or `;`",
+            );
         }
         if parts.path.len() > parse::MAX_ATTRIBUTE_VALUE {
             return invalid("path", "is longer than 1024 bytes");
@@ -141,7 +139,7 @@ impl Cookie {
             return invalid("domain", "is not a host name or address");
         };
         let host_only = match (parts.host_only, matching::domain_kind(&domain)) {
-            (false, DomainKind::PublicSuffix) => return invalid("domain", "is a public suffix"),
+            (false, DomainKind::PublicSuffix) => return Err(InvalidCookie::PUBLIC_SUFFIX),
             (false, DomainKind::Address | DomainKind::SingleLabel) => true,
             (host_only, _) => host_only,
         };
@@ -168,7 +166,10 @@ impl Cookie {
             return invalid("sameSite", "`None` needs `secure`");
         }
         if !cookie.keeps_its_prefix() {
-            return invalid("name", "begins with `__Secure-` or `__Host-`, whose conditions are not met");
+            return invalid(
+                "name",
+                "begins with `__Secure-` or `__Host-`, whose conditions are not met",
+            );
         }
         Ok(cookie)
     }
@@ -295,7 +296,8 @@ impl Cookie {
             && self.value == other.value
             && self.expires == other.expires
             && self.created == other.created
-            && (self.secure, self.http_only, self.same_site) == (other.secure, other.http_only, other.same_site)
+            && (self.secure, self.http_only, self.same_site)
+                == (other.secure, other.http_only, other.same_site)
     }
 
     /// The octets this cookie adds to a cookie-string (RFC 6265bis, section 5.8.3, step 6).
@@ -325,175 +327,14 @@ impl<'de> Deserialize<'de> for Cookie {
     }
 }
 
-impl CookieName {
-    /// The octets as they go over the wire.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// As text; octets that are not UTF-8 become U+FFFD.
-    #[must_use]
-    pub fn to_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-}
-
-impl CookieValue {
-    /// The octets as they go over the wire. A secret: not for logs, metrics or events.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// As text; octets that are not UTF-8 become U+FFFD. A secret like [`Self::as_bytes`].
-    #[must_use]
-    pub fn to_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-}
-
-impl From<&[u8]> for CookieName {
-    fn from(octets: &[u8]) -> Self {
-        Self(octets.into())
-    }
-}
-
-impl From<&[u8]> for CookieValue {
-    fn from(octets: &[u8]) -> Self {
-        Self(octets.into())
-    }
-}
-
-impl From<String> for CookieName {
-    fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
-    }
-}
-
-impl From<String> for CookieValue {
-    fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
-    }
-}
-
-impl fmt::Debug for CookieName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.to_text(), f)
-    }
-}
-
-impl fmt::Debug for CookieValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for CookieName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        octets::serialize(&self.0, serializer)
-    }
-}
-
-impl Serialize for CookieValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        octets::serialize(&self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for CookieName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        octets::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for CookieValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        octets::deserialize(deserializer).map(Self)
-    }
-}
-
-impl PartitionKey {
-    /// The key for the site of `url`, an `http` or `https` URL; none if it is no such URL.
-    #[must_use]
-    pub fn new(url: &str, cross_site_ancestor: bool) -> Option<Self> {
-        let url = url::Url::parse(url).ok()?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return None;
-        }
-        let host = url.host_str()?;
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let top_level_site = format!("{}://{}", url.scheme(), matching::site(host)).into();
-        Some(Self { top_level_site, cross_site_ancestor })
-    }
-
-    /// The key of what a request to `site` sets when it is the top-level document itself.
-    pub(super) fn first_party(secure: bool, site: &str) -> Self {
-        let scheme = scheme(secure);
-        Self { top_level_site: format!("{scheme}{site}").into(), cross_site_ancestor: false }
-    }
-
-    /// Whether this is [`Self::first_party`] of the same arguments.
-    pub(super) fn is_first_party(&self, secure: bool, site: &str) -> bool {
-        !self.cross_site_ancestor && self.top_level_site.strip_prefix(scheme(secure)) == Some(site)
-    }
-}
-
-fn scheme(secure: bool) -> &'static str {
-    if secure { "https://" } else { "http://" }
-}
-
 fn has_prefix(octets: &[u8], prefix: &[u8]) -> bool {
-    octets.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    octets
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 const SECURE_PREFIX: &[u8] = b"__Secure-";
 const HOST_PREFIX: &[u8] = b"__Host-";
-
-/// Octets as a string where they are UTF-8, as nearly all are, else as an array of numbers, so that none is lost.
-mod octets {
-    use std::fmt;
-
-    use serde::de::{SeqAccess, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(octets) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_seq(octets),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[u8]>, D::Error> {
-        deserializer.deserialize_any(Octets)
-    }
-
-    struct Octets;
-
-    impl<'de> Visitor<'de> for Octets {
-        type Value = Box<[u8]>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string or an array of octets")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(text.as_bytes().into())
-        }
-
-        fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-            Ok(text.into_bytes().into())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut octets = Vec::new();
-            while let Some(octet) = seq.next_element::<u8>()? {
-                octets.push(octet);
-            }
-            Ok(octets.into())
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -520,28 +361,79 @@ mod tests {
     fn the_field_that_breaks_a_rule_is_named() {
         type Change = fn(&mut CookieParts);
         let cases: [(&str, Change, &str); 16] = [
-            ("nothing at all", |p| (p.name, p.value) = (b""[..].into(), b""[..].into()), "name"),
-            ("4097 bytes", |p| p.value = vec![b'v'; 4094].as_slice().into(), "value"),
+            (
+                "nothing at all",
+                |p| (p.name, p.value) = (b""[..].into(), b""[..].into()),
+                "name",
+            ),
+            (
+                "4097 bytes",
+                |p| p.value = vec![b'v'; 4094].as_slice().into(),
+                "value",
+            ),
             ("= in the name", |p| p.name = b"a=b"[..].into(), "name"),
-            ("newline in the name", |p| p.name = b"a\nb"[..].into(), "name"),
+            (
+                "newline in the name",
+                |p| p.name = b"a\nb"[..].into(),
+                "name",
+            ),
             ("; in the value", |p| p.value = b"a;b"[..].into(), "value"),
-            ("space after the value", |p| p.value = b"a "[..].into(), "value"),
+            (
+                "space after the value",
+                |p| p.value = b"a "[..].into(),
+                "value",
+            ),
             ("relative path", |p| p.path = "a".to_owned(), "path"),
             ("; in the path", |p| p.path = "/;".to_owned(), "path"),
-            ("long path", |p| p.path = format!("/{}", "a".repeat(1024)), "path"),
+            (
+                "long path",
+                |p| p.path = format!("/{}", "a".repeat(1024)),
+                "path",
+            ),
             ("no host", |p| p.domain = "a b".to_owned(), "domain"),
-            ("public suffix", |p| p.domain = ".co.uk".to_owned(), "domain"),
-            ("insecure partition", |p| (p.secure, p.partition) = (false, PartitionKey::new("https://a.example", false)), "partitionKey"),
-            ("insecure None", |p| (p.secure, p.same_site) = (false, Some(SameSite::None)), "sameSite"),
-            ("insecure __Secure-", |p| (p.secure, p.name) = (false, b"__secure-a"[..].into()), "name"),
-            ("__Host- with a domain", |p| p.name = b"__HOST-a"[..].into(), "name"),
-            ("nameless __Host-", |p| (p.name, p.value) = (b""[..].into(), b"__Host-a"[..].into()), "name"),
+            (
+                "public suffix",
+                |p| p.domain = ".co.uk".to_owned(),
+                "domain",
+            ),
+            (
+                "insecure partition",
+                |p| {
+                    (p.secure, p.partition) =
+                        (false, PartitionKey::new("https://a.example", false));
+                },
+                "partitionKey",
+            ),
+            (
+                "insecure None",
+                |p| (p.secure, p.same_site) = (false, Some(SameSite::None)),
+                "sameSite",
+            ),
+            (
+                "insecure __Secure-",
+                |p| (p.secure, p.name) = (false, b"__secure-a"[..].into()),
+                "name",
+            ),
+            (
+                "__Host- with a domain",
+                |p| p.name = b"__HOST-a"[..].into(),
+                "name",
+            ),
+            (
+                "nameless __Host-",
+                |p| (p.name, p.value) = (b""[..].into(), b"__Host-a"[..].into()),
+                "name",
+            ),
         ];
         assert!(Cookie::new(parts()).is_ok());
         for (case, change, field) in cases {
             let mut parts = parts();
             change(&mut parts);
-            assert_eq!(Cookie::new(parts).map_err(|error| error.field), Err(field), "{case}");
+            assert_eq!(
+                Cookie::new(parts).map_err(|error| error.field),
+                Err(field),
+                "{case}"
+            );
         }
     }
 
@@ -554,29 +446,31 @@ mod tests {
             ("[::1]", "[::1]", true),
             ("localhost", "localhost", true),
         ] {
-            let cookie = Cookie::new(CookieParts { domain: given.to_owned(), ..parts() }).unwrap();
-            assert_eq!((cookie.domain(), cookie.host_only()), (canonical, host_only), "{given}");
+            let cookie = Cookie::new(CookieParts {
+                domain: given.to_owned(),
+                ..parts()
+            })
+            .unwrap();
+            assert_eq!(
+                (cookie.domain(), cookie.host_only()),
+                (canonical, host_only),
+                "{given}"
+            );
         }
     }
 
     #[test]
     fn the_value_is_masked_and_what_was_serialized_reads_back() {
-        let odd = CookieParts { name: b"\xff"[..].into(), value: b"\xe9t\xe9"[..].into(), ..parts() };
+        let odd = CookieParts {
+            name: b"\xff"[..].into(),
+            value: b"\xe9t\xe9"[..].into(),
+            ..parts()
+        };
         for cookie in [Cookie::new(parts()).unwrap(), Cookie::new(odd).unwrap()] {
             assert!(!format!("{cookie:?}").contains("secret"));
             let json = serde_json::to_string(&cookie).unwrap();
             assert_eq!(serde_json::from_str::<Cookie>(&json).unwrap(), cookie);
         }
         assert!(serde_json::from_str::<Cookie>(r#"{"name":"a","value":"b","domain":"x y","hostOnly":true,"path":"/","secure":true,"httpOnly":false,"created":"1970-01-01T00:00:00Z","updated":"1970-01-01T00:00:00Z"}"#).is_err());
-    }
-
-    #[test]
-    fn a_partition_is_named_by_its_site() {
-        let site = |url| PartitionKey::new(url, false).map(|key| key.top_level_site.to_string());
-        assert_eq!(site("https://www.shop.co.uk:8443/a?b"), Some("https://shop.co.uk".to_owned()));
-        assert_eq!(site("http://127.0.0.1:80/"), Some("http://127.0.0.1".to_owned()));
-        assert_eq!(site("https://github.io"), Some("https://github.io".to_owned()));
-        assert_eq!(site("ftp://a.example"), None);
-        assert_eq!(site("a.example"), None);
     }
 }

@@ -7,7 +7,10 @@ use crate::session::Timestamp;
 /// The time that a cookie-date denotes, in UTC whatever zone it names; none where it denotes none.
 pub(super) fn parse_cookie_date(text: &[u8]) -> Option<Timestamp> {
     let mut found = Found::default();
-    for token in text.split(|&octet| is_delimiter(octet)).filter(|token| !token.is_empty()) {
+    for token in text
+        .split(|&octet| is_delimiter(octet))
+        .filter(|token| !token.is_empty())
+    {
         found.take(token);
     }
     found.timestamp()
@@ -57,9 +60,12 @@ impl Found {
             _ => return None,
         };
         let (hour, minute, second) = self.time?;
-        let date = Date::from_calendar_date(i32::from(year), self.month?, self.day_of_month?).ok()?;
+        let date =
+            Date::from_calendar_date(i32::from(year), self.month?, self.day_of_month?).ok()?;
         let time = Time::from_hms(hour, minute, second).ok()?;
-        Some(Timestamp::from_unix_seconds(date.with_time(time).assume_utc().unix_timestamp()))
+        Some(Timestamp::from_unix_seconds(
+            date.with_time(time).assume_utc().unix_timestamp(),
+        ))
     }
 }
 
@@ -67,24 +73,44 @@ impl Found {
 fn time(token: &[u8]) -> Option<(u8, u8, u8)> {
     let mut fields = token.splitn(3, |&octet| octet == b':');
     let (hour, minute, rest) = (fields.next()?, fields.next()?, fields.next()?);
-    let whole = |field: &[u8]| field.iter().all(u8::is_ascii_digit).then(|| number(field, 1, 2)).flatten();
+    let whole = |field: &[u8]| {
+        field
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then(|| number(field, 1, 2))
+            .flatten()
+    };
     let byte = |number: u16| u8::try_from(number).ok();
-    Some((byte(whole(hour)?)?, byte(whole(minute)?)?, byte(number(rest, 1, 2)?)?))
+    Some((
+        byte(whole(hour)?)?,
+        byte(whole(minute)?)?,
+        byte(number(rest, 1, 2)?)?,
+    ))
 }
 
 /// `least*most DIGIT [ non-digit *OCTET ]`
 fn number(token: &[u8], least: usize, most: usize) -> Option<u16> {
-    let digits = token.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let digits = token
+        .iter()
+        .take_while(|octet| octet.is_ascii_digit())
+        .count();
     if !(least..=most).contains(&digits) {
         return None;
     }
-    Some(token[..digits].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+    Some(
+        token[..digits]
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')),
+    )
 }
 
 /// `( "jan" / ... ) *OCTET`
 fn month(token: &[u8]) -> Option<Month> {
     let start = token.get(..3)?;
-    MONTHS.iter().find(|(name, _)| start.eq_ignore_ascii_case(*name)).map(|&(_, month)| month)
+    MONTHS
+        .iter()
+        .find(|(name, _)| start.eq_ignore_ascii_case(*name))
+        .map(|&(_, month)| month)
 }
 
 /// `%x09 / %x20-2F / %x3B-40 / %x5B-60 / %x7B-7E`
@@ -116,8 +142,14 @@ mod tests {
     #[test]
     fn every_production_of_the_algorithm() {
         for (text, wanted) in [
-            ("Wed, 09 Jun 2027 10:18:14 GMT", Some("2027-06-09T10:18:14.000Z")),
-            ("Wednesday, 09-Jun-27 10:18:14 GMT", Some("2027-06-09T10:18:14.000Z")),
+            (
+                "Wed, 09 Jun 2027 10:18:14 GMT",
+                Some("2027-06-09T10:18:14.000Z"),
+            ),
+            (
+                "Wednesday, 09-Jun-27 10:18:14 GMT",
+                Some("2027-06-09T10:18:14.000Z"),
+            ),
             ("Wed Jun  9 10:18:14 2027", Some("2027-06-09T10:18:14.000Z")),
             ("9 jUNe 2027 1:2:3", Some("2027-06-09T01:02:03.000Z")),
             ("10:18:14 2027 9 Jun", Some("2027-06-09T10:18:14.000Z")),
@@ -126,7 +158,10 @@ mod tests {
             ("9 Jun 2027AD 10:18:14", Some("2027-06-09T10:18:14.000Z")),
             ("9 Jun 2027 10:18:14PM", Some("2027-06-09T10:18:14.000Z")),
             ("9 Jun 2027 10:18:14:15", Some("2027-06-09T10:18:14.000Z")),
-            ("9 Jun 2027 10:18:14 +0200", Some("2027-06-09T10:18:14.000Z")),
+            (
+                "9 Jun 2027 10:18:14 +0200",
+                Some("2027-06-09T10:18:14.000Z"),
+            ),
             ("09 Jun 69 10:18:14", Some("2069-06-09T10:18:14.000Z")),
             ("09 Jun 70 10:18:14", Some("1970-06-09T10:18:14.000Z")),
             ("09 Jun 00 10:18:14", Some("2000-06-09T10:18:14.000Z")),

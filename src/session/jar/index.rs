@@ -36,7 +36,10 @@ impl Index {
     }
 
     pub(super) fn find(&self, key: &CookieKey) -> Option<&Arc<Cookie>> {
-        self.of_site(site(&key.domain)).iter().map(|entry| &entry.cookie).find(|cookie| cookie.key() == key)
+        self.of_site(site(&key.domain))
+            .iter()
+            .map(|entry| &entry.cookie)
+            .find(|cookie| cookie.key() == key)
     }
 
     /// Puts the cookie in the place of the one with its key, which it returns.
@@ -47,15 +50,19 @@ impl Index {
             None => self.sites.entry(site.into()).or_default(),
         };
         let entries = Arc::make_mut(entries);
-        let entry = Entry { accessed: cookie.updated(), cookie };
-        match entries.iter_mut().find(|known| known.cookie.key() == entry.cookie.key()) {
-            Some(known) => Some(std::mem::replace(known, entry).cookie),
-            None => {
-                entries.push(entry);
-                self.count += 1;
-                None
-            }
+        let entry = Entry {
+            accessed: cookie.updated(),
+            cookie,
+        };
+        let known = entries
+            .iter_mut()
+            .find(|known| known.cookie.key() == entry.cookie.key());
+        if let Some(known) = known {
+            return Some(std::mem::replace(known, entry).cookie);
         }
+        entries.push(entry);
+        self.count += 1;
+        None
     }
 
     pub(super) fn remove(&mut self, key: &CookieKey) -> Option<Arc<Cookie>> {
@@ -90,8 +97,13 @@ impl Index {
 
     /// Records that the cookies of this site that `sent` is true of were sent at `now`.
     pub(super) fn touch(&mut self, site: &str, sent: impl Fn(&Cookie) -> bool, now: Timestamp) {
-        let Some(entries) = self.sites.get_mut(site) else { return };
-        for entry in Arc::make_mut(entries).iter_mut().filter(|entry| sent(&entry.cookie)) {
+        let Some(entries) = self.sites.get_mut(site) else {
+            return;
+        };
+        for entry in Arc::make_mut(entries)
+            .iter_mut()
+            .filter(|entry| sent(&entry.cookie))
+        {
             entry.accessed = entry.accessed.max(now);
         }
     }

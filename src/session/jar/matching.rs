@@ -18,7 +18,11 @@ pub(super) enum DomainKind {
 
 /// The site of a canonical host: its registrable domain, or the host itself where it has none.
 pub(super) fn site(host: &str) -> &str {
-    if is_address(host) { host } else { psl::domain_str(host).unwrap_or(host) }
+    if is_address(host) {
+        host
+    } else {
+        psl::domain_str(host).unwrap_or(host)
+    }
 }
 
 /// Judges a canonical host or domain.
@@ -62,7 +66,10 @@ pub(super) fn default_path(request_path: &str) -> &str {
 pub(super) fn canonical_host(host: &str) -> Option<String> {
     let host = host.strip_prefix('.').unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
-    if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(literal) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         let address: std::net::Ipv6Addr = literal.parse().ok()?;
         return Some(format!("[{address}]"));
     }
@@ -72,13 +79,17 @@ pub(super) fn canonical_host(host: &str) -> Option<String> {
 /// A name in lower case with its U-labels as A-labels; none if it is no name or has an empty label.
 pub(super) fn to_a_labels(name: &str) -> Option<Cow<'_, str>> {
     let ascii = idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::URL).ok()?;
-    let labels_fit = ascii.len() <= 253 && ascii.split('.').all(|label| (1..=63).contains(&label.len()));
+    let labels_fit = ascii.len() <= 253
+        && ascii
+            .split('.')
+            .all(|label| (1..=63).contains(&label.len()));
     labels_fit.then_some(ascii)
 }
 
 /// Whether a canonical host is an IP address.
 pub(super) fn is_address(host: &str) -> bool {
-    host.starts_with('[') || (host.ends_with(|last: char| last.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_ok())
+    host.starts_with('[')
+        || (host.ends_with(|last: char| last.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -159,7 +170,16 @@ mod tests {
 
     #[test]
     fn default_path_ends_before_the_last_slash() {
-        for (request, wanted) in [("", "/"), ("/", "/"), ("/a", "/"), ("/a/", "/a"), ("/a/b", "/a"), ("a/b", "/"), ("*", "/"), ("//", "/")] {
+        for (request, wanted) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/a", "/"),
+            ("/a/", "/a"),
+            ("/a/b", "/a"),
+            ("a/b", "/"),
+            ("*", "/"),
+            ("//", "/"),
+        ] {
             assert_eq!(default_path(request), wanted, "{request}");
         }
     }

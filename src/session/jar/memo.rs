@@ -27,7 +27,12 @@ pub(super) struct Answer {
 
 impl Memo {
     /// The field value for this URL; none where it is not known any more. The inner none: no field is sent.
-    pub(super) fn recall(&self, url: &CookieUrl<'_>, version: u64, now: Timestamp) -> Option<&Option<HeaderValue>> {
+    pub(super) fn recall(
+        &self,
+        url: &CookieUrl<'_>,
+        version: u64,
+        now: Timestamp,
+    ) -> Option<&Option<HeaderValue>> {
         let answer = self.answers.iter().find(|answer| answer.is_for(url))?;
         let holds = answer.version == version && (answer.made..answer.until).contains(&now);
         holds.then_some(&answer.value)
@@ -35,7 +40,14 @@ impl Memo {
 
     /// Keeps a value that holds until `expires`, the first expiry among its cookies, for a minute at most: then the cookies'
     /// last access is due to move.
-    pub(super) fn keep(&mut self, url: &CookieUrl<'_>, version: u64, now: Timestamp, expires: Timestamp, value: Option<HeaderValue>) {
+    pub(super) fn keep(
+        &mut self,
+        url: &CookieUrl<'_>,
+        version: u64,
+        now: Timestamp,
+        expires: Timestamp,
+        value: Option<HeaderValue>,
+    ) {
         let answer = Answer {
             secure: url.secure,
             host: url.host.into(),
@@ -71,4 +83,4 @@ impl Clone for Memo {
 const CAPACITY: usize = 8;
 
 /// How far a cookie's last-access-time may lag behind its last sending.
-pub(super) const ACCESS_GRANULARITY: Duration = Duration::from_secs(60);
+pub(super) const ACCESS_GRANULARITY: Duration = Duration::from_mins(1);

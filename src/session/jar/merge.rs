@@ -17,7 +17,10 @@ pub(super) fn cookie_string(selected: &[&Entry]) -> Option<HeaderValue> {
         separate(&mut out);
         entry.cookie.write_pair(&mut out);
     }
-    Some(HeaderValue::from_maybe_shared(Bytes::from(out)).expect("no cookie holds a control character but tab"))
+    Some(
+        HeaderValue::from_maybe_shared(Bytes::from(out))
+            .expect("no cookie holds a control character but tab"),
+    )
 }
 
 /// What the client's cookies are judged by.
@@ -38,17 +41,29 @@ pub(super) fn merge(ours: &Ours<'_>, client: &[&[u8]]) -> Option<HeaderValue> {
     if ours.selected.is_empty() && ours.superseded.is_empty() {
         return field_value(joined);
     }
-    let pairs: Vec<Pair<'_>> = joined.split(|&octet| octet == b';').map(|pair| Pair::judge(pair, ours)).collect();
-    let overrides = |entry: &Entry, pair: &Pair<'_>| pair.name == Some(entry.cookie.name().as_bytes()) && !pair.stale;
+    let pairs: Vec<Pair<'_>> = joined
+        .split(|&octet| octet == b';')
+        .map(|pair| Pair::judge(pair, ours))
+        .collect();
+    let overrides = |entry: &Entry, pair: &Pair<'_>| {
+        pair.name == Some(entry.cookie.name().as_bytes()) && !pair.stale
+    };
     let mut out = Vec::new();
-    for entry in ours.selected.iter().filter(|entry| !pairs.iter().any(|pair| overrides(entry, pair))) {
+    for entry in ours
+        .selected
+        .iter()
+        .filter(|entry| !pairs.iter().any(|pair| overrides(entry, pair)))
+    {
         separate(&mut out);
         entry.cookie.write_pair(&mut out);
     }
     if out.is_empty() && !pairs.iter().any(|pair| pair.stale) {
         return field_value(joined);
     }
-    for pair in pairs.iter().filter(|pair| !pair.stale && !pair.octets.is_empty()) {
+    for pair in pairs
+        .iter()
+        .filter(|pair| !pair.stale && !pair.octets.is_empty())
+    {
         separate(&mut out);
         out.extend_from_slice(pair.octets);
     }
@@ -72,10 +87,19 @@ impl<'a> Pair<'a> {
         let octets = trim(pair);
         match split_pair(pair) {
             Some((name, value)) => {
-                let stale = ours.superseded.holds(ours.site, name, value) && !(ours.is_present)(name, value);
-                Self { octets, name: Some(name), stale }
+                let stale = ours.superseded.holds(ours.site, name, value)
+                    && !(ours.is_present)(name, value);
+                Self {
+                    octets,
+                    name: Some(name),
+                    stale,
+                }
             }
-            None => Self { octets, name: None, stale: false },
+            None => Self {
+                octets,
+                name: None,
+                stale: false,
+            },
         }
     }
 }

@@ -3,25 +3,30 @@
 mod cookie;
 mod date;
 mod evict;
+mod filter;
 mod index;
 mod matching;
 mod memo;
 mod merge;
+mod octets;
 mod parse;
+mod partition;
 mod receive;
+mod stored;
 mod superseded;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::cookie::{Cookie, CookieKey, CookieName, CookieParts, CookieValue, InvalidCookie, PartitionKey, SameSite};
+pub use self::cookie::{Cookie, CookieKey, CookieParts, InvalidCookie, SameSite};
+pub use self::filter::CookieFilter;
+pub use self::octets::{CookieName, CookieValue};
+pub use self::partition::PartitionKey;
 pub use self::superseded::{EchoMark, Fingerprint, Superseded};
 
 use self::index::{Entry, Index};
@@ -38,17 +43,6 @@ pub struct CookieUrl<'a> {
     pub host: &'a str,
     /// The path without query, beginning with `/`.
     pub path: &'a str,
-}
-
-/// Which cookies are meant: those that agree in everything that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CookieFilter {
-    /// The whole name.
-    pub name: Option<String>,
-    /// The domain; with a leading dot only cookies that go to subdomains as well.
-    pub domain: Option<String>,
-    /// The whole path.
-    pub path: Option<String>,
 }
 
 /// The cookies of a session.
@@ -109,7 +103,10 @@ impl Jar {
 
     /// The cookies that are not expired, in the order of their creation.
     pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Cookie> {
-        let mut live: Vec<&Cookie> = self.iter().filter(|cookie| !cookie.is_expired(now)).collect();
+        let mut live: Vec<&Cookie> = self
+            .iter()
+            .filter(|cookie| !cookie.is_expired(now))
+            .collect();
         live.sort_unstable_by(|a, b| creation_order(a, b));
         live.into_iter()
     }
@@ -136,11 +133,22 @@ impl Jar {
         let site = matching::site(url.host);
         let selected = self.select(url, site, now);
         let is_present = |name: &[u8], value: &[u8]| {
-            self.cookies.of_site(site).iter().map(|entry| &entry.cookie).any(|cookie| {
-                cookie.name().as_bytes() == name && cookie.value().as_bytes() == value && !cookie.is_expired(now)
-            })
+            self.cookies
+                .of_site(site)
+                .iter()
+                .map(|entry| &entry.cookie)
+                .any(|cookie| {
+                    cookie.name().as_bytes() == name
+                        && cookie.value().as_bytes() == value
+                        && !cookie.is_expired(now)
+                })
         };
-        let ours = merge::Ours { site, selected: &selected, is_present: &is_present, superseded: &self.superseded };
+        let ours = merge::Ours {
+            site,
+            selected: &selected,
+            is_present: &is_present,
+            superseded: &self.superseded,
+        };
         let merged = merge::merge(&ours, &client);
         if is_access_due(&selected, now) {
             self.note_access(url, site, now);
@@ -173,7 +181,9 @@ impl Jar {
         for mut cookie in cookies {
             cookie.created = now;
             cookie.updated = now;
-            cookie.expires = cookie.expires.map(|expires| expires.min(now + parse::MAX_AGE));
+            cookie.expires = cookie
+                .expires
+                .map(|expires| expires.min(now + parse::MAX_AGE));
             delta = delta.then(self.store(cookie, now));
         }
         delta
@@ -184,7 +194,11 @@ impl Jar {
         let mut delta = CookieDelta::default();
         for cookie in self.iter().filter(|cookie| filter.means(cookie)) {
             if !cookie.is_expired(now) {
-                delta.mark(EchoMark::stale(matching::site(cookie.domain()), cookie.name(), cookie.value()));
+                delta.mark(EchoMark::stale(
+                    matching::site(cookie.domain()),
+                    cookie.name(),
+                    cookie.value(),
+                ));
             }
             delta.remove(cookie.key().clone());
         }
@@ -197,7 +211,11 @@ impl Jar {
         let mut delta = CookieDelta::default();
         delta.clear();
         for cookie in self.live(now) {
-            delta.mark(EchoMark::stale(matching::site(cookie.domain()), cookie.name(), cookie.value()));
+            delta.mark(EchoMark::stale(
+                matching::site(cookie.domain()),
+                cookie.name(),
+                cookie.value(),
+            ));
         }
         self.apply(&delta);
         delta
@@ -237,7 +255,9 @@ impl Jar {
     /// RFC 6265bis, section 5.8.3, for a request by HTTP that is its own top-level site.
     fn select(&self, url: &CookieUrl<'_>, site: &str, now: Timestamp) -> Vec<&Entry> {
         let of_site = self.cookies.of_site(site).iter();
-        let mut selected: Vec<_> = of_site.filter(|entry| is_sent(&entry.cookie, url, site, now)).collect();
+        let mut selected: Vec<_> = of_site
+            .filter(|entry| is_sent(&entry.cookie, url, site, now))
+            .collect();
         selected.sort_unstable_by(|a, b| {
             let longest = b.cookie.path().len().cmp(&a.cookie.path().len());
             longest.then_with(|| creation_order(&a.cookie, &b.cookie))
@@ -255,22 +275,31 @@ impl Jar {
         let site = matching::site(url.host);
         let selected = self.select(url, site, now);
         let value = merge::cookie_string(&selected);
-        let expires = selected.iter().filter_map(|entry| entry.cookie.expires()).min().unwrap_or(Timestamp::MAX);
+        let expires = selected
+            .iter()
+            .filter_map(|entry| entry.cookie.expires())
+            .min()
+            .unwrap_or(Timestamp::MAX);
         if is_access_due(&selected, now) {
             self.note_access(url, site, now);
         }
-        self.memo.keep(url, self.version, now, expires, value.clone());
+        self.memo
+            .keep(url, self.version, now, expires, value.clone());
         value
     }
 
     fn note_access(&mut self, url: &CookieUrl<'_>, site: &str, now: Timestamp) {
-        self.cookies.touch(site, |cookie| is_sent(cookie, url, site, now), now);
+        self.cookies
+            .touch(site, |cookie| is_sent(cookie, url, site, now), now);
     }
 
     /// Steps 23 and 24 of the storage model, with what follows from them: eviction, and the mark of the value that went.
     fn store(&mut self, mut cookie: Cookie, now: Timestamp) -> CookieDelta {
         let site = matching::site(cookie.domain()).to_owned();
-        let old = self.cookies.find(cookie.key()).filter(|old| !old.is_expired(now));
+        let old = self
+            .cookies
+            .find(cookie.key())
+            .filter(|old| !old.is_expired(now));
         let mut delta = CookieDelta::default();
         if let Some(old) = old {
             cookie.created = old.created();
@@ -301,64 +330,31 @@ impl Jar {
     }
 }
 
-impl CookieFilter {
-    fn means(&self, cookie: &Cookie) -> bool {
-        let name = self.name.as_ref().is_none_or(|name| name.as_bytes() == cookie.name().as_bytes());
-        let path = self.path.as_ref().is_none_or(|path| path == cookie.path());
-        let domain = self.domain.as_ref().is_none_or(|domain| {
-            let dotted = domain.starts_with('.');
-            !(dotted && cookie.host_only()) && matching::canonical_host(domain).as_deref() == Some(cookie.domain())
-        });
-        name && path && domain
-    }
-}
-
 /// Two jars are equal that hold the same cookies and the same stale values.
 impl PartialEq for Jar {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
             && self.superseded == other.superseded
-            && self.iter().all(|cookie| other.find(cookie.key()) == Some(cookie))
+            && self
+                .iter()
+                .all(|cookie| other.find(cookie.key()) == Some(cookie))
     }
 }
 
 impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jar").field("cookies", &self.len()).field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
-/// The cookies in the order of their creation.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredJar<'a> {
-    cookies: Vec<Cow<'a, Cookie>>,
-    superseded: Cow<'a, Superseded>,
-}
-
-impl Serialize for Jar {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let cookies = self.live(Timestamp::MIN).map(Cow::Borrowed).collect();
-        StoredJar { cookies, superseded: Cow::Borrowed(&self.superseded) }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Jar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = StoredJar::deserialize(deserializer)?;
-        let mut delta = CookieDelta::default();
-        for cookie in stored.cookies {
-            delta.set(Arc::new(cookie.into_owned()));
-        }
-        let mut jar = Self { superseded: stored.superseded.into_owned(), ..Self::default() };
-        jar.apply(&delta);
-        Ok(jar)
+        f.debug_struct("Jar")
+            .field("cookies", &self.len())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
 /// Whether some cookie was last noted as sent so long ago that it must be noted again.
 fn is_access_due(selected: &[&Entry], now: Timestamp) -> bool {
-    selected.iter().any(|entry| now.since(entry.accessed) >= memo::ACCESS_GRANULARITY)
+    selected
+        .iter()
+        .any(|entry| now.since(entry.accessed) >= memo::ACCESS_GRANULARITY)
 }
 
 fn is_sent(cookie: &Cookie, url: &CookieUrl<'_>, site: &str, now: Timestamp) -> bool {
@@ -371,9 +367,13 @@ fn is_sent(cookie: &Cookie, url: &CookieUrl<'_>, site: &str, now: Timestamp) -> 
         && matching::path_match(url.path, cookie.path())
         && (url.secure || !cookie.secure())
         && !cookie.is_expired(now)
-        && cookie.partition().is_none_or(|partition| partition.is_first_party(url.secure, site))
+        && cookie
+            .partition()
+            .is_none_or(|partition| partition.is_first_party(url.secure, site))
 }
 
 fn creation_order(a: &Cookie, b: &Cookie) -> std::cmp::Ordering {
-    a.created().cmp(&b.created()).then_with(|| a.key().cmp(b.key()))
+    a.created()
+        .cmp(&b.created())
+        .then_with(|| a.key().cmp(b.key()))
 }

@@ -75,9 +75,16 @@ pub(super) fn parse(line: &[u8], now: Timestamp) -> Option<SetCookie<'_>> {
             Some(Attribute::Expires) => expires = parse_cookie_date(value).or(expires),
             Some(Attribute::MaxAge) => max_age = parse_max_age(value, now).or(max_age),
             Some(Attribute::Domain) => {
-                cookie.domain = Some(value.strip_prefix(b".").unwrap_or(value).to_ascii_lowercase());
+                cookie.domain = Some(
+                    value
+                        .strip_prefix(b".")
+                        .unwrap_or(value)
+                        .to_ascii_lowercase(),
+                );
             }
-            Some(Attribute::Path) if value.starts_with(b"/") => cookie.path = PathAttribute::Given(value),
+            Some(Attribute::Path) if value.starts_with(b"/") => {
+                cookie.path = PathAttribute::Given(value);
+            }
             Some(Attribute::Path) => cookie.path = PathAttribute::Default,
             Some(Attribute::Secure) => cookie.secure = true,
             Some(Attribute::HttpOnly) => cookie.http_only = true,
@@ -94,13 +101,21 @@ pub(super) fn parse(line: &[u8], now: Timestamp) -> Option<SetCookie<'_>> {
 
 /// Octets as a cookie's name or value holds them after parsing: no control but tab, no `;`, no white space round them.
 pub(super) fn is_octets(octets: &[u8]) -> bool {
-    trim(octets).len() == octets.len() && !octets.iter().any(|&octet| is_control(octet) || octet == b';')
+    trim(octets).len() == octets.len()
+        && !octets
+            .iter()
+            .any(|&octet| is_control(octet) || octet == b';')
 }
 
 /// The octets without spaces and tabs round them.
 pub(super) fn trim(octets: &[u8]) -> &[u8] {
-    let Some(first) = octets.iter().position(|&octet| !is_white_space(octet)) else { return b"" };
-    let last = octets.iter().rposition(|&octet| !is_white_space(octet)).unwrap_or(first);
+    let Some(first) = octets.iter().position(|&octet| !is_white_space(octet)) else {
+        return b"";
+    };
+    let last = octets
+        .iter()
+        .rposition(|&octet| !is_white_space(octet))
+        .unwrap_or(first);
     &octets[first..=last]
 }
 
@@ -123,17 +138,20 @@ enum Attribute {
 
 impl Attribute {
     fn of(name: &[u8]) -> Option<Self> {
-        const NAMES: [(&[u8], fn() -> Attribute); 8] = [
-            (b"Expires", || Attribute::Expires),
-            (b"Max-Age", || Attribute::MaxAge),
-            (b"Domain", || Attribute::Domain),
-            (b"Path", || Attribute::Path),
-            (b"Secure", || Attribute::Secure),
-            (b"HttpOnly", || Attribute::HttpOnly),
-            (b"SameSite", || Attribute::SameSite),
-            (b"Partitioned", || Attribute::Partitioned),
+        const NAMES: [(&[u8], Attribute); 8] = [
+            (b"Expires", Attribute::Expires),
+            (b"Max-Age", Attribute::MaxAge),
+            (b"Domain", Attribute::Domain),
+            (b"Path", Attribute::Path),
+            (b"Secure", Attribute::Secure),
+            (b"HttpOnly", Attribute::HttpOnly),
+            (b"SameSite", Attribute::SameSite),
+            (b"Partitioned", Attribute::Partitioned),
         ];
-        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, attribute)| attribute())
+        let known = NAMES
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, attribute)| attribute)
     }
 }
 
@@ -146,15 +164,26 @@ fn parse_max_age(value: &[u8], now: Timestamp) -> Option<Timestamp> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let seconds = digits.iter().fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
-    if negative || seconds == 0 { Some(Timestamp::MIN) } else { Some(now + Duration::from_secs(seconds).min(MAX_AGE)) }
+    let seconds = digits.iter().fold(0u64, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    if negative || seconds == 0 {
+        Some(Timestamp::MIN)
+    } else {
+        Some(now + Duration::from_secs(seconds).min(MAX_AGE))
+    }
 }
 
 /// Section 5.6.7: what is none of the three values is as good as absent.
 fn parse_same_site(value: &[u8]) -> Option<SameSite> {
-    [(&b"Strict"[..], SameSite::Strict), (b"Lax", SameSite::Lax), (b"None", SameSite::None)]
-        .into_iter()
-        .find_map(|(known, same_site)| known.eq_ignore_ascii_case(value).then_some(same_site))
+    [
+        (&b"Strict"[..], SameSite::Strict),
+        (b"Lax", SameSite::Lax),
+        (b"None", SameSite::None),
+    ]
+    .into_iter()
+    .find_map(|(known, same_site)| known.eq_ignore_ascii_case(value).then_some(same_site))
 }
 
 fn is_control(octet: u8) -> bool {
@@ -221,7 +250,14 @@ mod tests {
 
     #[test]
     fn a_long_attribute_is_ignored_alone() {
-        let with = |path: usize| [&b"a=b; Path=/x; Path=/"[..], &vec![b'p'; path - 1], b"; Secure"].concat();
+        let with = |path: usize| {
+            [
+                &b"a=b; Path=/x; Path=/"[..],
+                &vec![b'p'; path - 1],
+                b"; Secure",
+            ]
+            .concat()
+        };
         let (fits, long) = (with(1024), with(1025));
         let (fits, long) = (parse(&fits, NOW).unwrap(), parse(&long, NOW).unwrap());
         assert!(matches!(fits.path, PathAttribute::Given(path) if path.len() == 1024));
@@ -235,7 +271,10 @@ mod tests {
         for (attributes, wanted) in [
             ("", Expiry::Session),
             ("Max-Age=60", in_seconds(60)),
-            ("max-age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT", in_seconds(60)),
+            (
+                "max-age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+                in_seconds(60),
+            ),
             ("Max-Age=60; Max-Age=120", in_seconds(120)),
             ("Max-Age=60; Max-Age=x", in_seconds(60)),
             ("Max-Age=0", Expiry::At(Timestamp::MIN)),
@@ -246,15 +285,28 @@ mod tests {
             ("Max-Age=", Expiry::Session),
             ("Max-Age=0060", in_seconds(60)),
             ("Max-Age=99999999999999999999999", in_seconds(400 * 86_400)),
-            ("Max-Age=-99999999999999999999999", Expiry::At(Timestamp::MIN)),
-            ("Expires=Fri, 31 Dec 9999 23:59:59 GMT", in_seconds(400 * 86_400)),
+            (
+                "Max-Age=-99999999999999999999999",
+                Expiry::At(Timestamp::MIN),
+            ),
+            (
+                "Expires=Fri, 31 Dec 9999 23:59:59 GMT",
+                in_seconds(400 * 86_400),
+            ),
             ("Expires=Tue, 24 Nov 2026 10:01:00 GMT", in_seconds(60)),
             ("Expires=tomorrow", Expiry::Session),
             ("Expires=tomorrow; Max-Age=x", Expiry::Session),
-            ("Expires=Tue, 24 Nov 2026 10:01:00 GMT; Expires=tomorrow", in_seconds(60)),
+            (
+                "Expires=Tue, 24 Nov 2026 10:01:00 GMT; Expires=tomorrow",
+                in_seconds(60),
+            ),
         ] {
             let line = format!("a=b; {attributes}");
-            assert_eq!(parse(line.as_bytes(), NOW).unwrap().expiry, wanted, "{attributes}");
+            assert_eq!(
+                parse(line.as_bytes(), NOW).unwrap().expiry,
+                wanted,
+                "{attributes}"
+            );
         }
     }
 
@@ -268,7 +320,11 @@ mod tests {
             ("SameSite", None),
         ] {
             let line = format!("a=b; {attributes}");
-            assert_eq!(parse(line.as_bytes(), NOW).unwrap().same_site, wanted, "{attributes}");
+            assert_eq!(
+                parse(line.as_bytes(), NOW).unwrap().same_site,
+                wanted,
+                "{attributes}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::cookie::{CookieName, CookieValue};
+use super::octets::{CookieName, CookieValue};
 
 /// 64 bits of a SHA-256: enough to recognise an echo, too few to tell the value. Printed as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,12 +43,19 @@ struct StaleValues {
 
 impl EchoMark {
     pub(super) fn stale(site: &str, name: &CookieName, value: &CookieValue) -> Self {
-        Self { stale: true, ..Self::fresh(site, name, value) }
+        Self {
+            stale: true,
+            ..Self::fresh(site, name, value)
+        }
     }
 
     pub(super) fn fresh(site: &str, name: &CookieName, value: &CookieValue) -> Self {
         let name = fingerprint(&[site.as_bytes(), name.as_bytes()]);
-        Self { name, value: fingerprint(&[&name.0.to_be_bytes(), value.as_bytes()]), stale: false }
+        Self {
+            name,
+            value: fingerprint(&[&name.0.to_be_bytes(), value.as_bytes()]),
+            stale: false,
+        }
     }
 }
 
@@ -63,19 +70,28 @@ impl Superseded {
             return false;
         }
         let name = fingerprint(&[site.as_bytes(), name]);
-        let Some(known) = self.names.iter().find(|known| known.name == name) else { return false };
-        known.values.contains(&fingerprint(&[&name.0.to_be_bytes(), value]))
+        let Some(known) = self.names.iter().find(|known| known.name == name) else {
+            return false;
+        };
+        known
+            .values
+            .contains(&fingerprint(&[&name.0.to_be_bytes(), value]))
     }
 
     pub(super) fn contains(&self, mark: &EchoMark) -> bool {
-        self.names.iter().any(|known| known.name == mark.name && known.values.contains(&mark.value))
+        self.names
+            .iter()
+            .any(|known| known.name == mark.name && known.values.contains(&mark.value))
     }
 
     pub(super) fn apply(&mut self, mark: &EchoMark) {
         let place = self.names.iter().position(|known| known.name == mark.name);
         let mut known = match place {
             Some(place) => self.names.remove(place),
-            None => StaleValues { name: mark.name, values: Vec::new() },
+            None => StaleValues {
+                name: mark.name,
+                values: Vec::new(),
+            },
         };
         known.values.retain(|value| *value != mark.value);
         if mark.stale {
@@ -116,9 +132,13 @@ impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(serde::de::Error::custom("a fingerprint is 16 hexadecimal digits"));
+            return Err(serde::de::Error::custom(
+                "a fingerprint is 16 hexadecimal digits",
+            ));
         }
-        u64::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+        u64::from_str_radix(&text, 16)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -143,8 +163,14 @@ mod tests {
     use super::*;
 
     fn mark(name: &str, value: &str, stale: bool) -> EchoMark {
-        let (name, value) = (CookieName::from(name.as_bytes()), CookieValue::from(value.as_bytes()));
-        EchoMark { stale, ..EchoMark::fresh("shop.example", &name, &value) }
+        let (name, value) = (
+            CookieName::from(name.as_bytes()),
+            CookieValue::from(value.as_bytes()),
+        );
+        EchoMark {
+            stale,
+            ..EchoMark::fresh("shop.example", &name, &value)
+        }
     }
 
     fn holds(superseded: &Superseded, name: &str, value: &str) -> bool {
@@ -181,6 +207,9 @@ mod tests {
     #[test]
     fn the_fingerprint_is_the_one_that_stores_hold() {
         let mark = mark("sid", "1", true);
-        assert_eq!(serde_json::to_string(&mark).unwrap(), include_str!("tests/fingerprint.json").trim_end());
+        assert_eq!(
+            serde_json::to_string(&mark).unwrap(),
+            include_str!("tests/fingerprint.json").trim_end()
+        );
     }
 }

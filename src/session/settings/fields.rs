@@ -16,7 +16,10 @@ pub struct InvalidField {
 
 impl InvalidField {
     pub(in crate::session) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -37,7 +40,10 @@ pub(in crate::session) struct Field<'a> {
 impl<'a> Fields<'a> {
     pub(in crate::session) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
         self.taken.insert(name);
-        self.object.get(name).map(|value| Field { at: self.place(name), value })
+        self.object.get(name).map(|value| Field {
+            at: self.place(name),
+            value,
+        })
     }
 
     /// As [`Self::take`], where `null` is as good as absent.
@@ -45,55 +51,88 @@ impl<'a> Fields<'a> {
         self.take(name).filter(|field| !field.value.is_null())
     }
 
-    pub(in crate::session) fn require(&mut self, name: &'static str) -> Result<Field<'a>, InvalidField> {
+    pub(in crate::session) fn require(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Field<'a>, InvalidField> {
         let place = self.place(name);
-        self.take(name).ok_or_else(|| InvalidField::new(place, "is missing"))
+        self.take(name)
+            .ok_or_else(|| InvalidField::new(place, "is missing"))
     }
 
     /// Refuses what was not taken.
     pub(in crate::session) fn end(self) -> Result<(), InvalidField> {
-        match self.object.keys().find(|name| !self.taken.contains(name.as_str())) {
+        match self
+            .object
+            .keys()
+            .find(|name| !self.taken.contains(name.as_str()))
+        {
             Some(name) => Err(InvalidField::new(self.place(name), "is not a known field")),
             None => Ok(()),
         }
     }
 
     pub(in crate::session) fn place(&self, name: &str) -> String {
-        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
+        if self.at.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.at)
+        }
     }
 }
 
 impl<'a> Field<'a> {
     pub(in crate::session) fn root(value: &'a Value) -> Self {
-        Self { at: String::new(), value }
+        Self {
+            at: String::new(),
+            value,
+        }
     }
 
-    pub(in crate::session) fn invalid<T>(&self, reason: impl Into<String>) -> Result<T, InvalidField> {
+    pub(in crate::session) fn invalid<T>(
+        &self,
+        reason: impl Into<String>,
+    ) -> Result<T, InvalidField> {
         Err(InvalidField::new(self.at.clone(), reason))
     }
 
     pub(in crate::session) fn fields(&self) -> Result<Fields<'a>, InvalidField> {
         match self.value {
-            Value::Object(object) => Ok(Fields { at: self.at.clone(), object, taken: BTreeSet::new() }),
+            Value::Object(object) => Ok(Fields {
+                at: self.at.clone(),
+                object,
+                taken: BTreeSet::new(),
+            }),
             _ => self.invalid("must be an object"),
         }
     }
 
-    pub(in crate::session) fn items(&self) -> Result<impl ExactSizeIterator<Item = Field<'a>> + use<'a>, InvalidField> {
+    pub(in crate::session) fn items(
+        &self,
+    ) -> Result<impl ExactSizeIterator<Item = Field<'a>> + use<'a>, InvalidField> {
         let Value::Array(items) = self.value else {
             return self.invalid("must be an array");
         };
         let at = self.at.clone();
-        Ok(items.iter().enumerate().map(move |(index, value)| Field { at: format!("{at}[{index}]"), value }))
+        Ok(items.iter().enumerate().map(move |(index, value)| Field {
+            at: format!("{at}[{index}]"),
+            value,
+        }))
     }
 
-    pub(in crate::session) fn entries(&self) -> Result<impl ExactSizeIterator<Item = (&'a str, Field<'a>)> + use<'a>, InvalidField> {
+    pub(in crate::session) fn entries(
+        &self,
+    ) -> Result<impl ExactSizeIterator<Item = (&'a str, Field<'a>)> + use<'a>, InvalidField> {
         let Value::Object(object) = self.value else {
             return self.invalid("must be an object");
         };
         let at = self.at.clone();
         Ok(object.iter().map(move |(name, value)| {
-            let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            let at = if at.is_empty() {
+                name.clone()
+            } else {
+                format!("{at}.{name}")
+            };
             (name.as_str(), Field { at, value })
         }))
     }
@@ -120,7 +159,11 @@ impl<'a> Field<'a> {
     }
 
     /// An integer of the range, also where it is written as `3600.0` (to JSON Schema that is one).
-    pub(in crate::session) fn integer(&self, least: u64, greatest: u64) -> Result<u64, InvalidField> {
+    pub(in crate::session) fn integer(
+        &self,
+        least: u64,
+        greatest: u64,
+    ) -> Result<u64, InvalidField> {
         match self.value.as_u64().or_else(|| whole(self.value)) {
             Some(number) if (least..=greatest).contains(&number) => Ok(number),
             _ => self.invalid(format!("must be an integer from {least} to {greatest}")),
@@ -131,8 +174,13 @@ impl<'a> Field<'a> {
 fn whole(value: &Value) -> Option<u64> {
     let number = value.as_f64()?;
     // Up to here every integer has a float of its own.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (number.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&number)).then_some(number as u64)
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    (number.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&number))
+        .then_some(number as u64)
 }
 
 /// The greatest integer that JSON's readers agree on.

@@ -24,7 +24,9 @@ pub(super) fn read(field: &Field<'_>) -> Result<BTreeMap<String, String>, Invali
         }
         let value = field.text()?;
         if value.len() > MAX_VALUE || !is_value(value) {
-            return field.invalid(format!("must be a field value of at most {MAX_VALUE} bytes"));
+            return field.invalid(format!(
+                "must be a field value of at most {MAX_VALUE} bytes"
+            ));
         }
         headers.insert(name.to_owned(), value.to_owned());
     }
@@ -33,12 +35,16 @@ pub(super) fn read(field: &Field<'_>) -> Result<BTreeMap<String, String>, Invali
 
 /// Whether the text can be a field value (RFC 9110, section 5.5): no control but tab, no white space round it.
 pub(super) fn is_value(text: &str) -> bool {
-    HeaderValue::from_bytes(text.as_bytes()).is_ok() && text.trim_matches([' ', '\t']).len() == text.len()
+    HeaderValue::from_bytes(text.as_bytes()).is_ok()
+        && text.trim_matches([' ', '\t']).len() == text.len()
 }
 
 /// Whether the field belongs to the connection, the message's framing, the jar or burdock itself.
 fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    RESERVED.contains(&name)
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 pub(super) const MAX_VALUE: usize = 8 * 1024;

@@ -114,7 +114,10 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { default_ttl: DEFAULT_TTL, max_ttl: Duration::from_hours(30 * 24) }
+        Self {
+            default_ttl: DEFAULT_TTL,
+            max_ttl: Duration::from_hours(30 * 24),
+        }
     }
 }
 
@@ -137,7 +140,10 @@ impl Settings {
     /// The settings of a session that names none.
     #[must_use]
     pub fn with_default_ttl(bounds: &Bounds) -> Self {
-        Self { ttl: bounds.default_ttl, ..Self::default() }
+        Self {
+            ttl: bounds.default_ttl,
+            ..Self::default()
+        }
     }
 
     /// Reads the object of a `POST`, without `id` and `adapter`.
@@ -201,17 +207,24 @@ impl Serialize for Settings {
 impl<'de> Deserialize<'de> for Settings {
     /// Reads what was serialized, whatever bounds the configuration sets today.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let unbounded = Bounds { default_ttl: DEFAULT_TTL, max_ttl: Duration::from_secs(read::MAX_SECONDS) };
-        Self::from_json(&Value::deserialize(deserializer)?, &unbounded).map_err(serde::de::Error::custom)
+        let unbounded = Bounds {
+            default_ttl: DEFAULT_TTL,
+            max_ttl: Duration::from_secs(read::MAX_SECONDS),
+        };
+        Self::from_json(&Value::deserialize(deserializer)?, &unbounded)
+            .map_err(serde::de::Error::custom)
     }
 }
 
 fn without_nulls(value: &mut Value) {
     let Value::Object(fields) = value else { return };
-    let kept = std::mem::take(fields).into_iter().filter(|(_, field)| !field.is_null()).map(|(name, mut field)| {
-        without_nulls(&mut field);
-        (name, field)
-    });
+    let kept = std::mem::take(fields)
+        .into_iter()
+        .filter(|(_, field)| !field.is_null())
+        .map(|(name, mut field)| {
+            without_nulls(&mut field);
+            (name, field)
+        });
     *fields = kept.collect::<Map<_, _>>();
 }
 

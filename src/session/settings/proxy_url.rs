@@ -81,7 +81,10 @@ impl ProxyUrl {
         if self.user.is_empty() && self.password.is_none() {
             return None;
         }
-        Some((percent_decode(&self.user), percent_decode(self.password.as_deref().unwrap_or_default())))
+        Some((
+            percent_decode(&self.user),
+            percent_decode(self.password.as_deref().unwrap_or_default()),
+        ))
     }
 
     /// The whole URL with its password. A secret.
@@ -95,11 +98,20 @@ impl ProxyUrl {
     }
 
     fn shown_user(&self) -> Cow<'_, str> {
-        if self.user.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!("{}@", self.user)) }
+        if self.user.is_empty() {
+            Cow::Borrowed("")
+        } else {
+            Cow::Owned(format!("{}@", self.user))
+        }
     }
 
     fn with_user_info(&self, user_info: &str) -> String {
-        format!("{}://{user_info}{}:{}", self.scheme.as_str(), self.host, self.port)
+        format!(
+            "{}://{user_info}{}:{}",
+            self.scheme.as_str(),
+            self.host,
+            self.port
+        )
     }
 }
 
@@ -141,10 +153,12 @@ impl FromStr for ProxyUrl {
         }
         let host = match url.host() {
             // Of a scheme it does not know `Url` leaves the host as it came.
-            Some(Host::Domain(name)) => match Host::parse(&percent_free(name)?).map_err(|_| InvalidProxyUrl::Syntax)? {
-                Host::Domain(name) if name.is_empty() => return Err(InvalidProxyUrl::Syntax),
-                host => host.to_string(),
-            },
+            Some(Host::Domain(name)) => {
+                match Host::parse(&percent_free(name)?).map_err(|_| InvalidProxyUrl::Syntax)? {
+                    Host::Domain(name) if name.is_empty() => return Err(InvalidProxyUrl::Syntax),
+                    host => host.to_string(),
+                }
+            }
             Some(address) => address.to_string(),
             None => return Err(InvalidProxyUrl::Syntax),
         };
@@ -179,20 +193,21 @@ fn percent_free(name: &str) -> Result<String, InvalidProxyUrl> {
 }
 
 fn percent_decode(text: &str) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: Option<&u8>| {
+        byte.and_then(|&byte| char::from(byte).to_digit(16))
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(high << 4 | low);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
+        let escaped = (digit(bytes.get(at + 1)), digit(bytes.get(at + 2)));
+        if let (b'%', (Some(high), Some(low))) = (byte, escaped) {
+            decoded.push(high << 4 | low);
+            at += 3;
+        } else {
+            decoded.push(byte);
+            at += 1;
         }
     }
     decoded
@@ -212,7 +227,11 @@ mod tests {
             ("http://u:p@127.1:3128", "http://u@127.0.0.1:3128"),
             ("socks5://127.0.0.1:1", "socks5://127.0.0.1:1"),
         ] {
-            assert_eq!(text.parse::<ProxyUrl>().unwrap().to_string(), wanted, "{text}");
+            assert_eq!(
+                text.parse::<ProxyUrl>().unwrap().to_string(),
+                wanted,
+                "{text}"
+            );
         }
     }
 
@@ -236,9 +255,14 @@ mod tests {
 
     #[test]
     fn the_password_is_shown_by_expose_alone() {
-        let proxy: ProxyUrl = "http://us%40er:pass%3Aword@proxy.example:1".parse().unwrap();
+        let proxy: ProxyUrl = "http://us%40er:pass%3Aword@proxy.example:1"
+            .parse()
+            .unwrap();
         assert!(!format!("{proxy} {proxy:?}").contains("pass"));
-        assert_eq!(proxy.credentials(), Some((b"us@er".to_vec(), b"pass:word".to_vec())));
+        assert_eq!(
+            proxy.credentials(),
+            Some((b"us@er".to_vec(), b"pass:word".to_vec()))
+        );
         assert_eq!(proxy.expose().parse::<ProxyUrl>().as_ref(), Ok(&proxy));
         let bare: ProxyUrl = "http://proxy.example:1".parse().unwrap();
         assert_eq!(bare.credentials(), None);

@@ -11,15 +11,18 @@ use super::{Bounds, BrowserSettings, OnLimit, RateLimit, Render, Settings, Viewp
 pub(super) fn settings(value: &Value, bounds: &Bounds) -> Result<Settings, InvalidField> {
     let mut fields = Field::root(value).fields()?;
     let settings = Settings {
-        ttl: optional(fields.take("ttl"), |field| ttl(field, bounds))?.unwrap_or(bounds.default_ttl),
+        ttl: optional(fields.take("ttl"), |field| ttl(field, bounds))?
+            .unwrap_or(bounds.default_ttl),
         max_age: optional(fields.take("maxAge"), |field| seconds(field, MAX_SECONDS))?,
         browser: optional(fields.take("browser"), browser)?.unwrap_or_default(),
         rate_limit: optional(fields.take("rateLimit"), rate_limit)?.unwrap_or_default(),
         render: optional(fields.take("render"), render)?,
         headers: optional(fields.take("headers"), headers::read)?.unwrap_or_default(),
-        upstream_proxy: optional(fields.take("upstreamProxy"), |field| match field.text()?.parse() {
-            Ok(proxy) => Ok(proxy),
-            Err(error) => field.invalid(format!("{error}")),
+        upstream_proxy: optional(fields.take("upstreamProxy"), |field| {
+            match field.text()?.parse() {
+                Ok(proxy) => Ok(proxy),
+                Err(error) => field.invalid(format!("{error}")),
+            }
         })?,
         labels: optional(fields.take("labels"), labels)?.unwrap_or_default(),
     };
@@ -31,7 +34,10 @@ fn optional<'a, T>(
     field: Option<Field<'a>>,
     read: impl FnOnce(&Field<'a>) -> Result<T, InvalidField>,
 ) -> Result<Option<T>, InvalidField> {
-    field.as_ref().map(read).transpose()
+    match field {
+        Some(field) => read(&field).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn ttl(field: &Field<'_>, bounds: &Bounds) -> Result<Duration, InvalidField> {
@@ -47,8 +53,12 @@ fn browser(field: &Field<'_>) -> Result<BrowserSettings, InvalidField> {
     let browser = BrowserSettings {
         user_agent: optional(fields.take("userAgent"), user_agent)?,
         viewport: optional(fields.take("viewport"), viewport)?,
-        locale: optional(fields.take("locale"), |field| name(field, 35, b"-", "a language tag such as `de-CH`"))?,
-        timezone: optional(fields.take("timezone"), |field| name(field, 64, b"/_+-", "a time zone such as `Europe/Zurich`"))?,
+        locale: optional(fields.take("locale"), |field| {
+            name(field, 35, b"-", "a language tag such as `de-CH`")
+        })?,
+        timezone: optional(fields.take("timezone"), |field| {
+            name(field, 64, b"/_+-", "a time zone such as `Europe/Zurich`")
+        })?,
     };
     fields.end()?;
     Ok(browser)
@@ -57,14 +67,20 @@ fn browser(field: &Field<'_>) -> Result<BrowserSettings, InvalidField> {
 fn user_agent(field: &Field<'_>) -> Result<String, InvalidField> {
     let text = field.text()?;
     if text.is_empty() || text.len() > headers::MAX_VALUE || !headers::is_value(text) {
-        return field.invalid(format!("must be a field value of 1 to {} bytes", headers::MAX_VALUE));
+        return field.invalid(format!(
+            "must be a field value of 1 to {} bytes",
+            headers::MAX_VALUE
+        ));
     }
     Ok(text.to_owned())
 }
 
 fn viewport(field: &Field<'_>) -> Result<Viewport, InvalidField> {
     let mut fields = field.fields()?;
-    let viewport = Viewport { width: pixels(&fields.require("width")?)?, height: pixels(&fields.require("height")?)? };
+    let viewport = Viewport {
+        width: pixels(&fields.require("width")?)?,
+        height: pixels(&fields.require("height")?)?,
+    };
     fields.end()?;
     Ok(viewport)
 }
@@ -74,10 +90,23 @@ fn pixels(field: &Field<'_>) -> Result<u32, InvalidField> {
 }
 
 /// A name of letters, digits and some other bytes, as language tags and time zones are.
-fn name(field: &Field<'_>, longest: usize, others: &[u8], what: &str) -> Result<String, InvalidField> {
+fn name(
+    field: &Field<'_>,
+    longest: usize,
+    others: &[u8],
+    what: &str,
+) -> Result<String, InvalidField> {
     let text = field.text()?;
-    let begins = text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic());
-    if !begins || text.len() > longest || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte)) {
+    let begins = text
+        .bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic());
+    if !begins
+        || text.len() > longest
+        || !text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    {
         return field.invalid(format!("must be {what}"));
     }
     Ok(text.to_owned())
@@ -86,19 +115,25 @@ fn name(field: &Field<'_>, longest: usize, others: &[u8], what: &str) -> Result<
 fn rate_limit(field: &Field<'_>) -> Result<RateLimit, InvalidField> {
     let mut fields = field.fields()?;
     let limit = RateLimit {
-        requests_per_second: optional(fields.take("requestsPerSecond"), |field| match field.number()? {
-            rate if rate >= 0.0 => Ok(rate),
-            _ => field.invalid("must not be negative"),
+        requests_per_second: optional(fields.take("requestsPerSecond"), |field| {
+            match field.number()? {
+                rate if rate >= 0.0 => Ok(rate),
+                _ => field.invalid("must not be negative"),
+            }
         })?,
         burst: optional(fields.take("burst"), |field| narrow(field, 1, u32::MAX))?,
-        concurrency: optional(fields.take("concurrency"), |field| narrow(field, 0, u32::MAX))?,
+        concurrency: optional(fields.take("concurrency"), |field| {
+            narrow(field, 0, u32::MAX)
+        })?,
         per_host: optional(fields.take("perHost"), Field::flag)?,
         on_limit: optional(fields.take("onLimit"), |field| match field.text()? {
             "wait" => Ok(OnLimit::Wait),
             "reject" => Ok(OnLimit::Reject),
             _ => field.invalid("must be `wait` or `reject`"),
         })?,
-        max_wait_ms: optional(fields.take("maxWaitMs"), |field| field.integer(0, MAX_SAFE_INTEGER))?,
+        max_wait_ms: optional(fields.take("maxWaitMs"), |field| {
+            field.integer(0, MAX_SAFE_INTEGER)
+        })?,
     };
     fields.end()?;
     Ok(limit)
@@ -127,7 +162,9 @@ fn labels(field: &Field<'_>) -> Result<BTreeMap<String, String>, InvalidField> {
     for (name, field) in entries {
         let value = field.text()?;
         if name.is_empty() || name.len() > MAX_LABEL || value.len() > MAX_LABEL {
-            return field.invalid(format!("must have a name of 1 to {MAX_LABEL} bytes and a value of no more"));
+            return field.invalid(format!(
+                "must have a name of 1 to {MAX_LABEL} bytes and a value of no more"
+            ));
         }
         labels.insert(name.to_owned(), value.to_owned());
     }

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Bounds, BrowserSettings, OnLimit, RateLimit, Render, Settings, Viewport};
 
-const BOUNDS: Bounds = Bounds { default_ttl: Duration::from_mins(30), max_ttl: Duration::from_hours(24) };
+const BOUNDS: Bounds = Bounds {
+    default_ttl: Duration::from_mins(30),
+    max_ttl: Duration::from_hours(24),
+};
 
 fn full() -> Value {
     json!({
@@ -35,8 +38,14 @@ fn an_empty_object_is_the_defaults() {
     let settings = read(&json!({}));
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.ttl, Duration::from_secs(1800));
-    let short = Bounds { default_ttl: Duration::from_secs(5), ..BOUNDS };
-    assert_eq!(Settings::from_json(&json!({}), &short).unwrap(), Settings::with_default_ttl(&short));
+    let short = Bounds {
+        default_ttl: Duration::from_secs(5),
+        ..BOUNDS
+    };
+    assert_eq!(
+        Settings::from_json(&json!({}), &short).unwrap(),
+        Settings::with_default_ttl(&short)
+    );
 }
 
 #[test]
@@ -44,20 +53,29 @@ fn every_field_is_read() {
     let settings = read(&full());
     assert_eq!(settings.ttl, Duration::from_secs(3600));
     assert_eq!(settings.max_age, Some(Duration::from_secs(86_400)));
-    assert_eq!(settings.browser, BrowserSettings {
-        user_agent: Some("Agent/1".to_owned()),
-        viewport: Some(Viewport { width: 1280, height: 800 }),
-        locale: Some("de-CH".to_owned()),
-        timezone: Some("Europe/Zurich".to_owned()),
-    });
-    assert_eq!(settings.rate_limit, RateLimit {
-        requests_per_second: Some(0.5),
-        burst: Some(2),
-        concurrency: Some(0),
-        per_host: Some(true),
-        on_limit: Some(OnLimit::Reject),
-        max_wait_ms: Some(0),
-    });
+    assert_eq!(
+        settings.browser,
+        BrowserSettings {
+            user_agent: Some("Agent/1".to_owned()),
+            viewport: Some(Viewport {
+                width: 1280,
+                height: 800
+            }),
+            locale: Some("de-CH".to_owned()),
+            timezone: Some("Europe/Zurich".to_owned()),
+        }
+    );
+    assert_eq!(
+        settings.rate_limit,
+        RateLimit {
+            requests_per_second: Some(0.5),
+            burst: Some(2),
+            concurrency: Some(0),
+            per_host: Some(true),
+            on_limit: Some(OnLimit::Reject),
+            max_wait_ms: Some(0),
+        }
+    );
     assert_eq!(settings.render, Some(Render::Auto));
     assert_eq!(settings.headers["X-A"], "1");
     assert_eq!(settings.labels["team"], "a");
@@ -78,22 +96,52 @@ fn errors_name_the_field() {
         (json!({"browser": []}), "browser"),
         (json!({"browser": {"agent": "x"}}), "browser.agent"),
         (json!({"browser": {"userAgent": ""}}), "browser.userAgent"),
-        (json!({"browser": {"userAgent": "a\nb"}}), "browser.userAgent"),
+        (
+            json!({"browser": {"userAgent": "a\nb"}}),
+            "browser.userAgent",
+        ),
         (json!({"browser": {"userAgent": " a"}}), "browser.userAgent"),
         (json!({"browser": {"userAgent": long}}), "browser.userAgent"),
-        (json!({"browser": {"viewport": {"width": 1}}}), "browser.viewport.height"),
-        (json!({"browser": {"viewport": {"width": 0, "height": 1}}}), "browser.viewport.width"),
-        (json!({"browser": {"viewport": {"width": 1, "height": 1, "depth": 1}}}), "browser.viewport.depth"),
+        (
+            json!({"browser": {"viewport": {"width": 1}}}),
+            "browser.viewport.height",
+        ),
+        (
+            json!({"browser": {"viewport": {"width": 0, "height": 1}}}),
+            "browser.viewport.width",
+        ),
+        (
+            json!({"browser": {"viewport": {"width": 1, "height": 1, "depth": 1}}}),
+            "browser.viewport.depth",
+        ),
         (json!({"browser": {"locale": "de CH"}}), "browser.locale"),
         (json!({"browser": {"timezone": ""}}), "browser.timezone"),
-        (json!({"rateLimit": {"requestsPerSecond": -0.1}}), "rateLimit.requestsPerSecond"),
-        (json!({"rateLimit": {"requestsPerSecond": "1"}}), "rateLimit.requestsPerSecond"),
+        (
+            json!({"rateLimit": {"requestsPerSecond": -0.1}}),
+            "rateLimit.requestsPerSecond",
+        ),
+        (
+            json!({"rateLimit": {"requestsPerSecond": "1"}}),
+            "rateLimit.requestsPerSecond",
+        ),
         (json!({"rateLimit": {"burst": 0}}), "rateLimit.burst"),
-        (json!({"rateLimit": {"burst": 4_294_967_296_u64}}), "rateLimit.burst"),
-        (json!({"rateLimit": {"concurrency": -1}}), "rateLimit.concurrency"),
+        (
+            json!({"rateLimit": {"burst": 4_294_967_296_u64}}),
+            "rateLimit.burst",
+        ),
+        (
+            json!({"rateLimit": {"concurrency": -1}}),
+            "rateLimit.concurrency",
+        ),
         (json!({"rateLimit": {"perHost": 1}}), "rateLimit.perHost"),
-        (json!({"rateLimit": {"onLimit": "queue"}}), "rateLimit.onLimit"),
-        (json!({"rateLimit": {"maxWaitMs": 0.5}}), "rateLimit.maxWaitMs"),
+        (
+            json!({"rateLimit": {"onLimit": "queue"}}),
+            "rateLimit.onLimit",
+        ),
+        (
+            json!({"rateLimit": {"maxWaitMs": 0.5}}),
+            "rateLimit.maxWaitMs",
+        ),
         (json!({"rateLimit": {"rate": 1}}), "rateLimit.rate"),
         (json!({"render": "never"}), "render"),
         (json!({"headers": {"a b": "c"}}), "headers.a b"),
@@ -102,12 +150,30 @@ fn errors_name_the_field() {
         (json!({"headers": {"X-A": "1", "x-a": "2"}}), "headers.x-a"),
         (json!({"headers": {"Cookie": "a=b"}}), "headers.Cookie"),
         (json!({"headers": {"Host": "a"}}), "headers.Host"),
-        (json!({"headers": {"Content-Length": "1"}}), "headers.Content-Length"),
-        (json!({"headers": {"Transfer-Encoding": "chunked"}}), "headers.Transfer-Encoding"),
-        (json!({"headers": {"Connection": "close"}}), "headers.Connection"),
-        (json!({"headers": {"Proxy-Authorization": "x"}}), "headers.Proxy-Authorization"),
-        (json!({"headers": {"X-Session-ID": "x"}}), "headers.X-Session-ID"),
-        (json!({"headers": {"X-Burdock-Render": "http"}}), "headers.X-Burdock-Render"),
+        (
+            json!({"headers": {"Content-Length": "1"}}),
+            "headers.Content-Length",
+        ),
+        (
+            json!({"headers": {"Transfer-Encoding": "chunked"}}),
+            "headers.Transfer-Encoding",
+        ),
+        (
+            json!({"headers": {"Connection": "close"}}),
+            "headers.Connection",
+        ),
+        (
+            json!({"headers": {"Proxy-Authorization": "x"}}),
+            "headers.Proxy-Authorization",
+        ),
+        (
+            json!({"headers": {"X-Session-ID": "x"}}),
+            "headers.X-Session-ID",
+        ),
+        (
+            json!({"headers": {"X-Burdock-Render": "http"}}),
+            "headers.X-Burdock-Render",
+        ),
         (json!({"headers": ["a"]}), "headers"),
         (json!({"upstreamProxy": "ftp://a"}), "upstreamProxy"),
         (json!({"upstreamProxy": {}}), "upstreamProxy"),
@@ -125,15 +191,36 @@ fn errors_name_the_field() {
 
 #[test]
 fn maps_are_bounded() {
-    let many = |count: usize| (0..count).map(|name| (format!("x-{name}"), json!("v"))).collect::<Value>();
-    assert!(Settings::from_json(&json!({"headers": many(64), "labels": many(64)}), &BOUNDS).is_ok());
-    assert_eq!(Settings::from_json(&json!({"headers": many(65)}), &BOUNDS).unwrap_err().field, "headers");
-    assert_eq!(Settings::from_json(&json!({"labels": many(65)}), &BOUNDS).unwrap_err().field, "labels");
+    let many = |count: usize| {
+        (0..count)
+            .map(|name| (format!("x-{name}"), json!("v")))
+            .collect::<Value>()
+    };
+    assert!(
+        Settings::from_json(&json!({"headers": many(64), "labels": many(64)}), &BOUNDS).is_ok()
+    );
+    assert_eq!(
+        Settings::from_json(&json!({"headers": many(65)}), &BOUNDS)
+            .unwrap_err()
+            .field,
+        "headers"
+    );
+    assert_eq!(
+        Settings::from_json(&json!({"labels": many(65)}), &BOUNDS)
+            .unwrap_err()
+            .field,
+        "labels"
+    );
 }
 
 #[test]
 fn an_integer_may_be_written_as_a_float() {
-    assert_eq!(read(&json!({"ttl": 60.0, "rateLimit": {"burst": 1e3}})).rate_limit.burst, Some(1000));
+    assert_eq!(
+        read(&json!({"ttl": 60.0, "rateLimit": {"burst": 1e3}}))
+            .rate_limit
+            .burst,
+        Some(1000)
+    );
 }
 
 #[test]
@@ -150,10 +237,17 @@ fn what_is_shown_has_no_password_and_every_field() {
 
 #[test]
 fn what_is_stored_is_complete_whatever_the_bounds_are_today() {
-    let year = Bounds { max_ttl: Duration::from_hours(365 * 24), ..BOUNDS };
+    let year = Bounds {
+        max_ttl: Duration::from_hours(365 * 24),
+        ..BOUNDS
+    };
     let mut long = full();
     long["ttl"] = json!(365 * 86_400);
-    for settings in [read(&full()), Settings::default(), Settings::from_json(&long, &year).unwrap()] {
+    for settings in [
+        read(&full()),
+        Settings::default(),
+        Settings::from_json(&long, &year).unwrap(),
+    ] {
         let json = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
     }
@@ -166,25 +260,78 @@ fn a_patch_merges_and_null_removes() {
         (json!({"ttl": 60}), "/ttl", json!(60)),
         (json!({"ttl": null}), "/ttl", json!(1800)),
         (json!({"maxAge": null}), "/maxAge", Value::Null),
-        (json!({"browser": {"userAgent": "Agent/2"}}), "/browser/userAgent", json!("Agent/2")),
-        (json!({"browser": {"userAgent": "Agent/2"}}), "/browser/locale", json!("de-CH")),
-        (json!({"browser": {"locale": null}}), "/browser/locale", Value::Null),
-        (json!({"browser": {"viewport": {"width": 5}}}), "/browser/viewport", json!({"width": 5, "height": 800})),
+        (
+            json!({"browser": {"userAgent": "Agent/2"}}),
+            "/browser/userAgent",
+            json!("Agent/2"),
+        ),
+        (
+            json!({"browser": {"userAgent": "Agent/2"}}),
+            "/browser/locale",
+            json!("de-CH"),
+        ),
+        (
+            json!({"browser": {"locale": null}}),
+            "/browser/locale",
+            Value::Null,
+        ),
+        (
+            json!({"browser": {"viewport": {"width": 5}}}),
+            "/browser/viewport",
+            json!({"width": 5, "height": 800}),
+        ),
         (json!({"browser": null}), "/browser/userAgent", Value::Null),
-        (json!({"rateLimit": {"burst": null}}), "/rateLimit/burst", Value::Null),
-        (json!({"rateLimit": {"burst": null}}), "/rateLimit/onLimit", json!("reject")),
-        (json!({"headers": {"X-A": null}}), "/headers", json!({"accept-language": "de"})),
-        (json!({"headers": {"x-a": null}}), "/headers", json!({"accept-language": "de"})),
-        (json!({"headers": {"x-a": "2"}}), "/headers", json!({"accept-language": "de", "x-a": "2"})),
+        (
+            json!({"rateLimit": {"burst": null}}),
+            "/rateLimit/burst",
+            Value::Null,
+        ),
+        (
+            json!({"rateLimit": {"burst": null}}),
+            "/rateLimit/onLimit",
+            json!("reject"),
+        ),
+        (
+            json!({"headers": {"X-A": null}}),
+            "/headers",
+            json!({"accept-language": "de"}),
+        ),
+        (
+            json!({"headers": {"x-a": null}}),
+            "/headers",
+            json!({"accept-language": "de"}),
+        ),
+        (
+            json!({"headers": {"x-a": "2"}}),
+            "/headers",
+            json!({"accept-language": "de", "x-a": "2"}),
+        ),
         (json!({"headers": null}), "/headers", json!({})),
-        (json!({"labels": {"team": null, "b": "c"}}), "/labels", json!({"b": "c"})),
-        (json!({"upstreamProxy": null}), "/upstreamProxy", Value::Null),
+        (
+            json!({"labels": {"team": null, "b": "c"}}),
+            "/labels",
+            json!({"b": "c"}),
+        ),
+        (
+            json!({"upstreamProxy": null}),
+            "/upstreamProxy",
+            Value::Null,
+        ),
         (json!({"render": "http"}), "/render", json!("http")),
     ] {
-        assert_eq!(patched(&full(), &patch).pointer(place), Some(&wanted), "{patch}");
+        assert_eq!(
+            patched(&full(), &patch).pointer(place),
+            Some(&wanted),
+            "{patch}"
+        );
     }
-    let kept = read(&full()).merge_patch(&json!({"ttl": 60}), &BOUNDS).unwrap();
-    assert_eq!(kept.upstream_proxy.unwrap().expose(), "http://user:secret@proxy.example:3128");
+    let kept = read(&full())
+        .merge_patch(&json!({"ttl": 60}), &BOUNDS)
+        .unwrap();
+    assert_eq!(
+        kept.upstream_proxy.unwrap().expose(),
+        "http://user:secret@proxy.example:3128"
+    );
 }
 
 #[test]
@@ -195,9 +342,15 @@ fn a_wrong_patch_is_refused_whole() {
         (json!({"unknown": null}), "unknown"),
         (json!({"unknown": 1}), "unknown"),
         (json!({"browser": {"unknown": null}}), "browser.unknown"),
-        (json!({"browser": {"viewport": {"depth": null}}}), "browser.viewport.depth"),
+        (
+            json!({"browser": {"viewport": {"depth": null}}}),
+            "browser.viewport.depth",
+        ),
         (json!({"rateLimit": {"unknown": null}}), "rateLimit.unknown"),
-        (json!({"browser": {"viewport": {"width": null}}}), "browser.viewport.width"),
+        (
+            json!({"browser": {"viewport": {"width": null}}}),
+            "browser.viewport.width",
+        ),
         (json!({"browser": 1}), "browser"),
         (json!({"ttl": 86_401}), "ttl"),
         (json!({"headers": {"Cookie": "a"}}), "headers.Cookie"),
@@ -210,17 +363,43 @@ fn a_wrong_patch_is_refused_whole() {
 
 #[test]
 fn a_ttl_from_before_the_bound_was_lowered_may_stay() {
-    let settings = Settings { ttl: Duration::from_hours(48), ..Settings::default() };
-    assert_eq!(settings.merge_patch(&json!({"render": "http"}), &BOUNDS).unwrap().ttl, settings.ttl);
-    assert_eq!(settings.merge_patch(&json!({"ttl": 172_800}), &BOUNDS).unwrap_err().field, "ttl");
+    let settings = Settings {
+        ttl: Duration::from_hours(48),
+        ..Settings::default()
+    };
+    assert_eq!(
+        settings
+            .merge_patch(&json!({"render": "http"}), &BOUNDS)
+            .unwrap()
+            .ttl,
+        settings.ttl
+    );
+    assert_eq!(
+        settings
+            .merge_patch(&json!({"ttl": 172_800}), &BOUNDS)
+            .unwrap_err()
+            .field,
+        "ttl"
+    );
 }
 
 #[test]
 fn patches_know_the_fields_that_are_shown() {
     let shown = read(&full()).to_json();
     for (section, names) in super::patch::KNOWN {
-        let place = if section.is_empty() { String::new() } else { format!("/{section}") };
-        let fields: Vec<&str> = shown.pointer(&place).unwrap().as_object().unwrap().keys().map(String::as_str).collect();
+        let place = if section.is_empty() {
+            String::new()
+        } else {
+            format!("/{section}")
+        };
+        let fields: Vec<&str> = shown
+            .pointer(&place)
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(fields, names, "{section}");
     }
 }
@@ -233,12 +412,25 @@ fn json_values() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         "[a-zA-Z:/@.-]{0,8}".prop_map(Value::from),
     ];
-    let names = proptest::sample::select(vec!["ttl", "maxAge", "browser", "viewport", "width", "rateLimit", "burst", "headers", "labels", "x"]);
+    let names = proptest::sample::select(vec![
+        "ttl",
+        "maxAge",
+        "browser",
+        "viewport",
+        "width",
+        "rateLimit",
+        "burst",
+        "headers",
+        "labels",
+        "x",
+    ]);
     leaf.prop_recursive(3, 24, 4, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            proptest::collection::vec((names.clone(), inner), 0..5)
-                .prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            proptest::collection::vec((names.clone(), inner), 0..5).prop_map(|fields| fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()),
         ]
     })
 }

@@ -1,5 +1,7 @@
 //! RFC 6265bis read aloud: one list, no index, no memo, every step of sections 5.6 to 5.8 in its order. Slow and obvious.
 
+use std::time::Duration;
+
 use super::super::CookieUrl;
 use crate::session::Timestamp;
 
@@ -23,9 +25,14 @@ struct Stored {
 }
 
 impl Model {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the RFC's steps, one after the other"
+    )]
     /// Section 5.6, then 5.7. The cookie-date algorithm has tests of its own, here it has two dates.
     pub(super) fn receive(&mut self, url: &CookieUrl<'_>, line: &str, now: Timestamp) {
-        self.store.retain(|stored| stored.expiry.is_none_or(|expiry| expiry > now));
+        self.store
+            .retain(|stored| stored.expiry.is_none_or(|expiry| expiry > now));
         if line.chars().any(|c| c.is_ascii_control() && c != '\t') {
             return;
         }
@@ -35,24 +42,41 @@ impl Model {
         if name.len() + value.len() > 4096 || (name.is_empty() && value.is_empty()) {
             return;
         }
-        let list: Vec<(String, &str)> = attributes
+        let attributes: Vec<(String, &str)> = attributes
             .split(';')
             .map(|attribute| attribute.split_once('=').unwrap_or((attribute, "")))
             .map(|(name, value)| (trim(name).to_lowercase(), trim(value)))
             .filter(|(_, value)| value.len() <= 1024)
             .collect();
-        let last = |name: &str| list.iter().rev().find(|(other, _)| other == name).map(|(_, value)| *value);
+        let last = |name: &str| {
+            attributes
+                .iter()
+                .rev()
+                .find(|(other, _)| other == name)
+                .map(|(_, value)| *value)
+        };
 
-        let max_age = list.iter().rev().find_map(|(name, value)| (name == "max-age").then(|| seconds(value)).flatten());
-        let expires = list.iter().rev().find_map(|(name, value)| (name == "expires").then(|| date(value)).flatten());
+        let max_age = attributes
+            .iter()
+            .rev()
+            .find_map(|(name, value)| (name == "max-age").then(|| seconds(value)).flatten());
+        let expires = attributes
+            .iter()
+            .rev()
+            .find_map(|(name, value)| (name == "expires").then(|| date(value)).flatten());
         let expiry = match max_age {
             Some(seconds) if seconds <= 0 => Some(Timestamp::MIN),
-            Some(seconds) => Some(now + std::time::Duration::from_secs(seconds.min(400 * 86_400).unsigned_abs())),
-            None => expires.map(|expires| expires.min(now + std::time::Duration::from_secs(400 * 86_400))),
+            Some(seconds) => {
+                Some(now + Duration::from_secs(seconds.min(400 * 86_400).unsigned_abs()))
+            }
+            None => expires.map(|expires| expires.min(now + Duration::from_hours(400 * 24))),
         };
 
         let attribute = last("domain").unwrap_or("");
-        let mut domain = attribute.strip_prefix('.').unwrap_or(attribute).to_lowercase();
+        let mut domain = attribute
+            .strip_prefix('.')
+            .unwrap_or(attribute)
+            .to_lowercase();
         if PUBLIC_SUFFIXES.contains(&domain.as_str()) {
             if domain != url.host {
                 return;
@@ -65,7 +89,9 @@ impl Model {
         } else if !domain_match(url.host, &domain) {
             return;
         }
-        let path = last("path").filter(|path| path.starts_with('/')).map_or_else(|| default_path(url.path), str::to_owned);
+        let path = last("path")
+            .filter(|path| path.starts_with('/'))
+            .map_or_else(|| default_path(url.path), str::to_owned);
         let secure_only = last("secure").is_some();
         if secure_only && !url.secure {
             return;
@@ -86,14 +112,17 @@ impl Model {
         if !secure_only && !url.secure && overlaid {
             return;
         }
-        if last("samesite").is_some_and(|value| value.eq_ignore_ascii_case("none")) && !secure_only {
+        if last("samesite").is_some_and(|value| value.eq_ignore_ascii_case("none")) && !secure_only
+        {
             return;
         }
         let prefixed = |text: &str, prefix: &str| text.to_lowercase().starts_with(prefix);
         if prefixed(name, "__secure-") && !secure_only {
             return;
         }
-        if prefixed(name, "__host-") && !(secure_only && host_only && last("path").is_some() && path == "/") {
+        if prefixed(name, "__host-")
+            && !(secure_only && host_only && last("path").is_some() && path == "/")
+        {
             return;
         }
         if name.is_empty() && (prefixed(value, "__secure-") || prefixed(value, "__host-")) {
@@ -113,13 +142,24 @@ impl Model {
             partitioned,
         };
         let identity = |stored: &Stored| {
-            (stored.name.clone(), stored.domain.clone(), stored.host_only, stored.path.clone(), stored.partitioned)
+            (
+                stored.name.clone(),
+                stored.domain.clone(),
+                stored.host_only,
+                stored.path.clone(),
+                stored.partitioned,
+            )
         };
-        if let Some(old) = self.store.iter().position(|old| identity(old) == identity(&new)) {
+        if let Some(old) = self
+            .store
+            .iter()
+            .position(|old| identity(old) == identity(&new))
+        {
             new.created = self.store.remove(old).created;
         }
         self.store.push(new);
-        self.store.retain(|stored| stored.expiry.is_none_or(|expiry| expiry > now));
+        self.store
+            .retain(|stored| stored.expiry.is_none_or(|expiry| expiry > now));
     }
 
     /// Section 5.8.3.
@@ -128,7 +168,8 @@ impl Model {
             .store
             .iter()
             .filter(|stored| {
-                (stored.host_only && url.host == stored.domain || !stored.host_only && domain_match(url.host, &stored.domain))
+                (stored.host_only && url.host == stored.domain
+                    || !stored.host_only && domain_match(url.host, &stored.domain))
                     && path_match(url.path, &stored.path)
                     && (url.secure || !stored.secure_only)
                     && stored.expiry.is_none_or(|expiry| expiry > now)
@@ -151,16 +192,22 @@ impl Model {
 pub(super) const PUBLIC_SUFFIXES: [&str; 3] = ["example", "co.uk", "github.io"];
 
 /// The dates that the generator can make.
-pub(super) const DATES: [(&str, i64); 2] =
-    [("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("Tue, 24 Nov 2026 10:00:30 GMT", 1_795_514_430)];
+pub(super) const DATES: [(&str, i64); 2] = [
+    ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+    ("Tue, 24 Nov 2026 10:00:30 GMT", 1_795_514_430),
+];
 
 fn date(text: &str) -> Option<Timestamp> {
-    DATES.iter().find(|(date, _)| *date == text).map(|&(_, seconds)| Timestamp::from_unix_seconds(seconds))
+    DATES
+        .iter()
+        .find(|(date, _)| *date == text)
+        .map(|&(_, seconds)| Timestamp::from_unix_seconds(seconds))
 }
 
 fn seconds(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    (!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())).then(|| text.parse().unwrap())
+    (!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()))
+        .then(|| text.parse().unwrap())
 }
 
 fn trim(text: &str) -> &str {
@@ -172,10 +219,16 @@ fn domain_match(string: &str, domain: &str) -> bool {
 }
 
 fn path_match(request: &str, cookie: &str) -> bool {
-    request == cookie || request.starts_with(cookie) && (cookie.ends_with('/') || request[cookie.len()..].starts_with('/'))
+    request == cookie
+        || request.starts_with(cookie)
+            && (cookie.ends_with('/') || request[cookie.len()..].starts_with('/'))
 }
 
 fn default_path(path: &str) -> String {
     let segments: Vec<&str> = path.split('/').collect();
-    if segments.len() <= 2 { "/".to_owned() } else { segments[..segments.len() - 1].join("/") }
+    if segments.len() <= 2 {
+        "/".to_owned()
+    } else {
+        segments[..segments.len() - 1].join("/")
+    }
 }

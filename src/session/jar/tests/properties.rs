@@ -36,9 +36,33 @@ fn cookie_url(&(secure, host, path): &Place) -> CookieUrl<'static> {
 }
 
 fn lines() -> impl Strategy<Value = String> {
-    let name = select(vec!["a=", "b=", "", "=", "a", " a = ", "__Host-a=", "__secure-a=", "__Host-"]);
+    let name = select(vec![
+        "a=",
+        "b=",
+        "",
+        "=",
+        "a",
+        " a = ",
+        "__Host-a=",
+        "__secure-a=",
+        "__Host-",
+    ]);
     let value = select(vec!["1", "2", "", "\"x", "x=y", "__Secure-x"]);
-    let domain = select(vec!["", ".", "shop.example", ".shop.example", "www.shop.example", "WWW.Shop.Example", "example", "co.uk", "github.io", "a.github.io", "127.0.0.1", "0.0.1", "shop.example."]);
+    let domain = select(vec![
+        "",
+        ".",
+        "shop.example",
+        ".shop.example",
+        "www.shop.example",
+        "WWW.Shop.Example",
+        "example",
+        "co.uk",
+        "github.io",
+        "a.github.io",
+        "127.0.0.1",
+        "0.0.1",
+        "shop.example.",
+    ]);
     let same_site = select(vec!["Strict", "Lax", "None", "x", ""]);
     let max_age = select(vec!["0", "-1", "1", "30", "99999999999", "x", ""]);
     let attribute = prop_oneof![
@@ -50,13 +74,29 @@ fn lines() -> impl Strategy<Value = String> {
         1 => max_age.prop_map(|value| format!("Max-Age={value}")),
         1 => select(vec![DATES[0].0, DATES[1].0, "never"]).prop_map(|date| format!("Expires={date}")),
     ];
-    (name, value, vec(attribute, 0..4), select(vec!["; ", ";", " ;\t"]))
-        .prop_map(|(name, value, attributes, divider)| [vec![format!("{name}{value}")], attributes].concat().join(divider))
+    (
+        name,
+        value,
+        vec(attribute, 0..4),
+        select(vec!["; ", ";", " ;\t"]),
+    )
+        .prop_map(|(name, value, attributes, divider)| {
+            [vec![format!("{name}{value}")], attributes]
+                .concat()
+                .join(divider)
+        })
 }
 
 /// A response by place and line, or a request, so many seconds after the one before.
 fn steps() -> impl Strategy<Value = Vec<(Place, Option<String>, u64)>> {
-    vec((places(), proptest::option::weighted(0.7, lines()), select(vec![0u64, 0, 0, 1, 29, 61])), 0..24)
+    vec(
+        (
+            places(),
+            proptest::option::weighted(0.7, lines()),
+            select(vec![0u64, 0, 0, 1, 29, 61]),
+        ),
+        0..24,
+    )
 }
 
 /// The changes of a life: responses, and what an owner does.
@@ -73,7 +113,10 @@ fn deltas(steps: &[(Place, Option<String>, u64)]) -> (Jar, Vec<CookieDelta>) {
 }
 
 fn joined(deltas: &[CookieDelta]) -> CookieDelta {
-    deltas.iter().cloned().fold(CookieDelta::default(), CookieDelta::then)
+    deltas
+        .iter()
+        .cloned()
+        .fold(CookieDelta::default(), CookieDelta::then)
 }
 
 proptest! {
@@ -85,14 +128,12 @@ proptest! {
         for (place, line, seconds) in steps {
             now = now + Duration::from_secs(seconds);
             let url = cookie_url(&place);
-            match line {
-                Some(line) => {
-                    jar.receive(&url, [line.as_bytes()], now);
-                    model.receive(&url, &line, now);
-                    prop_assert_eq!(jar.live(now).count(), model.len(), "after {} from {:?}", line, url);
-                }
-                None => prop_assert_eq!(header(&mut jar, &url, &[], now), model.cookie_string(&url, now), "to {:?}", url),
+            if let Some(line) = line {
+                jar.receive(&url, [line.as_bytes()], now);
+                model.receive(&url, &line, now);
+                prop_assert_eq!(jar.live(now).count(), model.len(), "after {} from {:?}", line, url);
             }
+            prop_assert_eq!(header(&mut jar, &url, &[], now), model.cookie_string(&url, now), "to {:?}", url);
         }
         for host in HOSTS {
             for path in PATHS {
