@@ -11,6 +11,7 @@ mod ca;
 mod cli;
 mod clients;
 mod connections;
+mod cookie_table;
 mod cookies;
 mod faults;
 mod fields;

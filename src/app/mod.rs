@@ -3,7 +3,7 @@
 mod build;
 mod listen;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub async fn run(config: Config, listeners: Listeners, end: CancellationToken) -
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
     let Parts { house, admin, upkeep } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
-    announce(&listeners, &house.ca.path().to_path_buf());
+    announce(&listeners, house.ca.path());
 
     let places = Arc::new(Semaphore::new(house.bounds.max_connections.min(Semaphore::MAX_PERMITS)));
     for listener in listeners.proxy {
@@ -81,7 +81,7 @@ async fn drain(tasks: &TaskTracker, grace: Duration) {
     }
 }
 
-fn announce(listeners: &Listeners, ca: &PathBuf) {
+fn announce(listeners: &Listeners, ca: &Path) {
     for address in listeners.proxy_addresses() {
         tracing::info!(listener = "proxy", %address, "listening");
     }

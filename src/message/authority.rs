@@ -71,8 +71,7 @@ impl Host {
         match url::Host::parse(text).map_err(|_| AuthorityError::Host(text.into()))? {
             url::Host::Domain(name) => {
                 let name = name.strip_suffix('.').unwrap_or(&name);
-                if name.is_empty() || name.len() > 253 || name.split('.').any(|label| label.len() > 63)
-                {
+                if name.len() > 253 || name.split('.').any(|label| !(1..=63).contains(&label.len())) {
                     return Err(AuthorityError::Host(text.into()));
                 }
                 Ok(Self::Name(name.into()))
@@ -165,10 +164,11 @@ impl Authority {
     /// Whether a Host field's text names this authority, `default_port` standing in for a missing port.
     /// The usual spellings are compared in place; only unusual ones are parsed.
     pub fn is_named_by(&self, text: &str, default_port: u16) -> bool {
-        if let Host::Name(name) = &self.host {
-            if self.port == default_port && text.eq_ignore_ascii_case(name) {
-                return true;
-            }
+        if let Host::Name(name) = &self.host
+            && self.port == default_port
+            && text.eq_ignore_ascii_case(name)
+        {
+            return true;
         }
         Self::parse(text, Some(default_port)).is_ok_and(|other| other == *self)
     }

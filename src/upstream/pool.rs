@@ -66,6 +66,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
+    #[allow(clippy::vec_box, reason = "a connection is large, and moves between here and its leases in its box")]
     idle: Vec<Box<H1>>,
     h2: Option<http2::SendRequest<RequestBody>>,
     protocol: Option<Protocol>,

@@ -21,7 +21,7 @@ impl Nginx {
     /// Serves `locations` (nginx's configuration language) as `https://NAME/`.
     pub async fn start(name: &str, locations: &str) -> Self {
         let folder = TempDir::with_prefix("burdock-nginx-").expect("a temporary folder");
-        let (leaf, key) = tls::TRUSTED.leaf(name);
+        let (leaf, key) = tls::TRUSTED.leaf(&[name]);
         let write = |file: &str, text: &str| {
             std::fs::write(folder.path().join(file), text).expect("our folder")
         };

@@ -36,11 +36,11 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for `name` and its key, both PEM.
-    pub fn leaf(&self, name: &str) -> (String, String) {
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        let mut params =
-            CertificateParams::new(vec![name.to_owned()]).expect("a name or an address");
+    /// A certificate for `names` and its key, both PEM.
+    pub fn leaf(&self, names: &[&str]) -> (String, String) {
+        let bare = |name: &&str| name.trim_matches(['[', ']']).to_owned();
+        let names: Vec<String> = names.iter().map(bare).collect();
+        let mut params = CertificateParams::new(names).expect("names and addresses");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("a key");
@@ -52,16 +52,21 @@ impl Authority {
 
     /// Server settings with a certificate for `name`.
     pub fn server(&self, name: &str, alpn: &[&str]) -> ServerConfig {
-        let (leaf, key) = self.leaf(name);
+        self.server_of(&[name], alpn)
+    }
+
+    /// Server settings with one certificate for all `names`.
+    pub fn server_of(&self, names: &[&str], alpn: &[&str]) -> ServerConfig {
+        let (leaf, key) = self.leaf(names);
         let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).expect("our own certificate");
         let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).expect("our own key");
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("the provider has the default versions")
-                .with_no_client_auth()
-                .with_single_cert(vec![leaf], PrivateKeyDer::Pkcs8(key))
-                .expect("the key is the certificate's");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf], PrivateKeyDer::Pkcs8(key))
+            .expect("the key is the certificate's");
         config.alpn_protocols = alpn
             .iter()
             .map(|protocol| protocol.as_bytes().to_vec())
