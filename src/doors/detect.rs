@@ -33,8 +33,8 @@ pub(super) fn detect(prefix: &[u8]) -> Detected {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const METHODS: [&[u8]; 9] = [
-    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE",
+const METHODS: [&[u8]; 8] = [
+    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE",
 ];
 
 /// A request line that is longer is one, whatever its end: the parser will refuse it by its size.
@@ -52,6 +52,10 @@ fn request_line(prefix: &[u8]) -> Detected {
     };
     let (method, target) = (&line[..space], &line[space + 1..]);
     if method.is_empty() || !method.iter().all(is_token) {
+        return Detected::Opaque;
+    }
+    // A client of another proxy behind this tunnel: what follows is between those two.
+    if method == b"CONNECT" {
         return Detected::Opaque;
     }
     if METHODS.contains(&method) {
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn first_bytes_tell_the_protocol() {
-        let cases: [(&[u8], Detected); 21] = [
+        let cases: [(&[u8], Detected); 22] = [
             (b"", Detected::NeedMore),
             (b"\x16", Detected::NeedMore),
             (b"\x16\x03", Detected::Tls),
@@ -96,6 +100,7 @@ mod tests {
             (b"GET ", Detected::NeedMore),
             (b"GET /", Detected::Http1),
             (b"GET http://a/ HTTP/1.1\r\n", Detected::Http1),
+            (b"CONNECT a:443 HTTP/1.1\r\n", Detected::Opaque),
             (b"P", Detected::NeedMore),
             (b"PRI * HTTP/2.0\r\n\r\nSM", Detected::NeedMore),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Detected::Http2),

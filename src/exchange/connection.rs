@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Version};
+use http::{HeaderValue, Method, Request, Version};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
@@ -95,6 +95,9 @@ impl Connection {
     /// # Errors
     /// `bad-request` where it does not say, or says two things; `misdirected` where it is not for the tunnel's host.
     pub(super) fn destination(&self, request: &Request<RequestBody>) -> Result<Destination, Fault> {
+        if request.method() == Method::CONNECT {
+            return Err(bad_request("CONNECT belongs on the proxy port, not inside a tunnel"));
+        }
         match &self.door {
             Door::Proxy | Door::Scrape(_) => absolute(request),
             Door::Tunnel(tunnel) => tunnel.destination(request),

@@ -1,0 +1,279 @@
+//! The README's tour: every command in it runs, and prints what the README says it prints.
+//!
+//! A `sh` block of the tour is run as it stands, but for the ports and for how burdock is started; a `text` block after it is what
+//! it prints, where `…` stands for anything. A block below `<!-- keeps running -->` is left running until the end.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::burdock::reap;
+use crate::support::eventually;
+use crate::support::tool::{command, on_path, stdout};
+
+#[tokio::test]
+async fn the_tour_does_what_it_says() {
+    let readme = readme();
+    let blocks = blocks(section(&readme, "## A ten-minute tour"));
+    let tour = Tour::new();
+    let mut ports = Vec::new();
+    let mut running = Vec::new();
+    for block in &blocks {
+        let text = |text: &str| {
+            let text = text.replace("cargo run --release", &tour.start);
+            ports
+                .iter()
+                .fold(text, |text, (written, free)| text.replace(written, free))
+        };
+        let (sh, prints) = (text(&block.sh), text(&block.prints));
+        if block.keeps_running {
+            let program = tour.start(&sh);
+            let said = program.says(&prints).await;
+            ports.extend(ports_in(&said));
+            running.push(program);
+        } else {
+            let said = stdout(tour.shell(&sh)).await;
+            assert!(
+                fits(&prints, &said),
+                "README.md, line {}:\n{sh}\nis to print\n{prints}\nand prints\n{said}",
+                block.line
+            );
+        }
+    }
+    assert_eq!(running.len(), 1, "the tour starts its servers");
+    assert!(blocks.len() > 10, "only {} blocks were found", blocks.len());
+}
+
+#[test]
+fn the_two_commands_are_there() {
+    let readme = readme();
+    let commands = section(&readme, "## Two commands");
+    assert!(commands.contains("\ncargo run --release"), "{commands}");
+    assert!(commands.contains("\n./tests/run"), "{commands}");
+}
+
+#[test]
+fn links_lead_to_files() {
+    for file in ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/INTERFACE.md", "docs/COOKIES.md"] {
+        let path = repository().join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let folder = path.parent().expect("a file is in a folder");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let target = target.split('#').next().unwrap_or(target);
+            assert!(folder.join(target).exists(), "{file} links to {target}");
+        }
+    }
+}
+
+#[test]
+fn ellipses_stand_for_anything() {
+    for (pattern, text, wanted) in [
+        ("a\n", "a\n", true),
+        ("a\n", "ab\n", false),
+        ("a…c\n", "abc\n", true),
+        ("a…c\n", "ac\n", true),
+        ("a…c\n", "abcd\n", false),
+        ("…c\n", "a\nb\nc\n", true),
+        ("a…b…a\n", "aba\n", true),
+        ("a…a\n", "a\n", false),
+        ("", "", true),
+        ("", "a", false),
+    ] {
+        assert_eq!(fits(pattern, text), wanted, "{pattern:?} and {text:?}");
+    }
+}
+
+/// A command of the tour, and what it prints.
+struct Block {
+    line: usize,
+    keeps_running: bool,
+    sh: String,
+    prints: String,
+}
+
+/// The `sh` blocks of a section, each with the `text` block that follows it.
+fn blocks(section: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut keeps_running = false;
+    let mut lines = numbered(section);
+    while let Some((line, text)) = lines.next() {
+        let mut body = || {
+            let body = lines.by_ref().map(|(_, text)| text);
+            let body: Vec<&str> = body.take_while(|text| *text != "```").collect();
+            body.join("\n") + "\n"
+        };
+        match text {
+            "<!-- keeps running -->" => keeps_running = true,
+            "```sh" => blocks.push(Block {
+                line,
+                keeps_running: std::mem::take(&mut keeps_running),
+                sh: body(),
+                prints: String::new(),
+            }),
+            "```text" => blocks.last_mut().expect("a command comes before what it prints").prints = body(),
+            _ => assert!(!text.starts_with("```"), "README.md, line {line}: `{text}` is neither run nor compared"),
+        }
+    }
+    blocks
+}
+
+/// The lines of a section with their numbers in the README.
+fn numbered(section: &str) -> impl Iterator<Item = (usize, &str)> {
+    let readme = readme();
+    let begin = readme.find(section).expect("it was cut out of the README");
+    (readme[..begin].lines().count() + 1..).zip(section.lines())
+}
+
+/// The section under a heading, up to the next of its level.
+fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
+    let begin = readme
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("README.md has no `{heading}`"));
+    let rest = &readme[begin + heading.len() + 2..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+/// A folder to take the tour in.
+struct Tour {
+    folder: TempDir,
+    /// What stands for `cargo run --release`: the binary under test, on free ports.
+    start: String,
+}
+
+impl Tour {
+    fn new() -> Self {
+        let binary = env!("CARGO_BIN_EXE_burdock");
+        Self {
+            folder: TempDir::with_prefix("burdock-tour-").expect("a temporary folder"),
+            start: format!("'{binary}' --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0"),
+        }
+    }
+
+    /// A command of the tour, as a reader's shell would run it; any line of it that fails ends it.
+    fn shell(&self, text: &str) -> Command {
+        let mut shell = command(&on_path(&["sh"]));
+        shell.args(["-eu", "-c", text]).current_dir(self.folder.path());
+        shell
+    }
+
+    fn start(&self, text: &str) -> Running {
+        // The shop listens on a port that is free, and says which.
+        let shop = self.folder.path().join("target/tour/shop.py");
+        let script = fs::read_to_string(&shop).expect("the tour has made its shop");
+        fs::write(&shop, script.replace("8443", "0")).expect("the folder is ours");
+        let log = self.folder.path().join("log");
+        let file = File::create(&log).expect("the folder is ours");
+        let mut shell = Command::new("sh");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BURDOCK_") {
+                shell.env_remove(name);
+            }
+        }
+        let child = shell
+            .args(["-eu", "-c", text])
+            .current_dir(self.folder.path())
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a descriptor is to be had"))
+            .stderr(file)
+            .process_group(0)
+            .spawn()
+            .expect("there is a shell");
+        Running { child, log }
+    }
+}
+
+/// Programs that a block has left running; dropped, they are killed with all that they have started, and reaped.
+struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Waits until all lines of `prints` have been said, in whichever order their programs said them.
+    async fn says(&self, prints: &str) -> String {
+        let wanted: Vec<String> = prints.lines().map(unported).collect();
+        let look = async || {
+            let said = fs::read_to_string(&self.log).expect("the log is readable");
+            let has = |wanted: &String| said.lines().any(|line| fits(wanted, &unported(line)));
+            wanted.iter().all(has).then_some(said)
+        };
+        let said = tokio::time::timeout(crate::support::DEADLINE, eventually("its start", look)).await;
+        said.unwrap_or_else(|_| panic!("{prints}was not said:\n{}", fs::read_to_string(&self.log).unwrap_or_default()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        reap(&mut self.child);
+        if std::thread::panicking() {
+            eprintln!("--- {}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+/// The ports that the README writes, each with the one that was free.
+fn ports_in(said: &str) -> Vec<(&'static str, String)> {
+    let after = |mark: &str| {
+        let (_, rest) = said.split_once(mark).expect("it was waited for");
+        let end = rest.find(|symbol: char| !symbol.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].to_owned()
+    };
+    let ports = vec![
+        ("8443", after("https://shop.localhost:")),
+        ("8080", after("listener=\"proxy\" address=127.0.0.1:")),
+        ("3001", after("listener=\"admin\" address=127.0.0.1:")),
+    ];
+    for (written, free) in &ports {
+        let address: SocketAddr = format!("127.0.0.1:{free}").parse().expect("a port");
+        assert_ne!(address.port(), 0, "for {written}");
+    }
+    ports
+}
+
+/// A line with `PORT` for every port of the README and whatever stands for it.
+fn unported(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    for mark in ["localhost:", "127.0.0.1:"] {
+        while let Some((before, after)) = rest.split_once(mark) {
+            out.extend([before, mark, "PORT"]);
+            rest = after.trim_start_matches(|symbol: char| symbol.is_ascii_digit());
+        }
+    }
+    out + rest
+}
+
+/// Whether `text` is the `pattern`, in which `…` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('…');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, inner)) = pieces.split_last() else {
+        return rest.is_empty();
+    };
+    for piece in inner {
+        // The earliest place leaves most for the pieces after it.
+        let Some(at) = rest.find(piece) else {
+            return false;
+        };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+fn readme() -> String {
+    fs::read_to_string(repository().join("README.md")).expect("README.md is in the repository")
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
