@@ -7,6 +7,7 @@ use std::path::Path;
 mod support;
 
 mod admin;
+mod agreement;
 mod ca;
 mod cli;
 mod clients;

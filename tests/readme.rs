@@ -4,7 +4,6 @@
 //! it prints, where `…` stands for anything. A block below `<!-- keeps running -->` is left running until the end.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,9 +17,9 @@ use crate::support::tool::{command, on_path, stdout};
 #[tokio::test]
 async fn the_tour_does_what_it_says() {
     let readme = readme();
-    let blocks = blocks(section(&readme, "## A ten-minute tour"));
+    let blocks = blocks(&section(&readme, "## A ten-minute tour"));
     let tour = Tour::new();
-    let mut ports = Vec::new();
+    let mut ports: Vec<(&str, String)> = Vec::new();
     let mut running = Vec::new();
     for block in &blocks {
         let text = |text: &str| {
@@ -52,17 +51,30 @@ async fn the_tour_does_what_it_says() {
 fn the_two_commands_are_there() {
     let readme = readme();
     let commands = section(&readme, "## Two commands");
-    assert!(commands.contains("\ncargo run --release"), "{commands}");
-    assert!(commands.contains("\n./tests/run"), "{commands}");
+    for command in ["cargo run --release", "./tests/run"] {
+        assert!(
+            commands.iter().any(|(_, line)| line.starts_with(command)),
+            "{commands:?} have `{command}`"
+        );
+    }
 }
 
 #[test]
 fn links_lead_to_files() {
-    for file in ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/INTERFACE.md", "docs/COOKIES.md"] {
+    for file in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/ARCHITECTURE.md",
+        "docs/INTERFACE.md",
+        "docs/COOKIES.md",
+    ] {
         let path = repository().join(file);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
         let folder = path.parent().expect("a file is in a folder");
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
             let target = target.split('#').next().unwrap_or(target);
             assert!(folder.join(target).exists(), "{file} links to {target}");
@@ -97,45 +109,49 @@ struct Block {
 }
 
 /// The `sh` blocks of a section, each with the `text` block that follows it.
-fn blocks(section: &str) -> Vec<Block> {
+fn blocks(section: &[(usize, &str)]) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut keeps_running = false;
-    let mut lines = numbered(section);
+    let mut lines = section.iter();
     while let Some((line, text)) = lines.next() {
         let mut body = || {
-            let body = lines.by_ref().map(|(_, text)| text);
+            let body = lines.by_ref().map(|(_, text)| *text);
             let body: Vec<&str> = body.take_while(|text| *text != "```").collect();
             body.join("\n") + "\n"
         };
-        match text {
+        match *text {
             "<!-- keeps running -->" => keeps_running = true,
             "```sh" => blocks.push(Block {
-                line,
+                line: *line,
                 keeps_running: std::mem::take(&mut keeps_running),
                 sh: body(),
                 prints: String::new(),
             }),
-            "```text" => blocks.last_mut().expect("a command comes before what it prints").prints = body(),
-            _ => assert!(!text.starts_with("```"), "README.md, line {line}: `{text}` is neither run nor compared"),
+            "```text" => {
+                let command = blocks
+                    .last_mut()
+                    .expect("a command comes before what it prints");
+                command.prints = body();
+            }
+            _ => assert!(
+                !text.starts_with("```"),
+                "README.md, line {line}: `{text}` is neither run nor compared"
+            ),
         }
     }
     blocks
 }
 
-/// The lines of a section with their numbers in the README.
-fn numbered(section: &str) -> impl Iterator<Item = (usize, &str)> {
-    let readme = readme();
-    let begin = readme.find(section).expect("it was cut out of the README");
-    (readme[..begin].lines().count() + 1..).zip(section.lines())
-}
-
-/// The section under a heading, up to the next of its level.
-fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
-    let begin = readme
-        .find(&format!("\n{heading}\n"))
-        .unwrap_or_else(|| panic!("README.md has no `{heading}`"));
-    let rest = &readme[begin + heading.len() + 2..];
-    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+/// The lines under a heading, up to the next of its level, with their numbers in the file.
+fn section<'a>(text: &'a str, heading: &str) -> Vec<(usize, &'a str)> {
+    let lines = (1..).zip(text.lines());
+    let section: Vec<_> = lines
+        .skip_while(|(_, line)| *line != heading)
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with("## "))
+        .collect();
+    assert!(!section.is_empty(), "README.md has no `{heading}`");
+    section
 }
 
 /// A folder to take the tour in.
@@ -157,7 +173,9 @@ impl Tour {
     /// A command of the tour, as a reader's shell would run it; any line of it that fails ends it.
     fn shell(&self, text: &str) -> Command {
         let mut shell = command(&on_path(&["sh"]));
-        shell.args(["-eu", "-c", text]).current_dir(self.folder.path());
+        shell
+            .args(["-eu", "-c", text])
+            .current_dir(self.folder.path());
         shell
     }
 
@@ -195,16 +213,20 @@ struct Running {
 }
 
 impl Running {
-    /// Waits until all lines of `prints` have been said, in whichever order their programs said them.
+    /// Waits until all lines of `prints` have been said, whatever the ports and the order.
     async fn says(&self, prints: &str) -> String {
-        let wanted: Vec<String> = prints.lines().map(unported).collect();
-        let look = async || {
-            let said = fs::read_to_string(&self.log).expect("the log is readable");
-            let has = |wanted: &String| said.lines().any(|line| fits(wanted, &unported(line)));
-            wanted.iter().all(has).then_some(said)
+        let any_port = |line: &str| {
+            PORTS
+                .iter()
+                .fold(line.to_owned(), |line, port| line.replace(port, "…"))
         };
-        let said = tokio::time::timeout(crate::support::DEADLINE, eventually("its start", look)).await;
-        said.unwrap_or_else(|_| panic!("{prints}was not said:\n{}", fs::read_to_string(&self.log).unwrap_or_default()))
+        let wanted: Vec<String> = prints.lines().map(any_port).collect();
+        eventually(prints, async || {
+            let said = fs::read_to_string(&self.log).expect("the log is readable");
+            let has = |wanted: &String| said.lines().any(|line| fits(wanted, line));
+            wanted.iter().all(has).then_some(said)
+        })
+        .await
     }
 }
 
@@ -217,36 +239,22 @@ impl Drop for Running {
     }
 }
 
-/// The ports that the README writes, each with the one that was free.
+/// The ports of the shop, the proxy and the admin API, as the README writes them.
+const PORTS: [&str; 3] = ["8443", "8080", "3001"];
+
+/// Each of [`PORTS`] with the one that was free.
 fn ports_in(said: &str) -> Vec<(&'static str, String)> {
     let after = |mark: &str| {
         let (_, rest) = said.split_once(mark).expect("it was waited for");
-        let end = rest.find(|symbol: char| !symbol.is_ascii_digit()).unwrap_or(rest.len());
-        rest[..end].to_owned()
+        let digits = rest.chars().take_while(char::is_ascii_digit);
+        digits.collect::<String>()
     };
-    let ports = vec![
-        ("8443", after("https://shop.localhost:")),
-        ("8080", after("listener=\"proxy\" address=127.0.0.1:")),
-        ("3001", after("listener=\"admin\" address=127.0.0.1:")),
+    let free = [
+        after("https://shop.localhost:"),
+        after("listener=\"proxy\" address=127.0.0.1:"),
+        after("listener=\"admin\" address=127.0.0.1:"),
     ];
-    for (written, free) in &ports {
-        let address: SocketAddr = format!("127.0.0.1:{free}").parse().expect("a port");
-        assert_ne!(address.port(), 0, "for {written}");
-    }
-    ports
-}
-
-/// A line with `PORT` for every port of the README and whatever stands for it.
-fn unported(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    for mark in ["localhost:", "127.0.0.1:"] {
-        while let Some((before, after)) = rest.split_once(mark) {
-            out.extend([before, mark, "PORT"]);
-            rest = after.trim_start_matches(|symbol: char| symbol.is_ascii_digit());
-        }
-    }
-    out + rest
+    PORTS.into_iter().zip(free).collect()
 }
 
 /// Whether `text` is the `pattern`, in which `…` stands for any text.

@@ -53,7 +53,11 @@ impl Room {
     }
 
     /// Reads a body of at most `limit` bytes; trailers are passed over.
-    pub(super) async fn collect<B>(&self, mut body: B, limit: usize) -> Result<Whole, Unread<B::Error>>
+    pub(super) async fn collect<B>(
+        &self,
+        mut body: B,
+        limit: usize,
+    ) -> Result<Whole, Unread<B::Error>>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
@@ -95,7 +99,8 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn value(self) -> Result<Value, Problem> {
-        self.value.ok_or_else(|| Problem::new(Name::Invalid, "a body of JSON is needed"))
+        self.value
+            .ok_or_else(|| Problem::new(Name::Invalid, "a body of JSON is needed"))
     }
 
     pub(super) fn object(self) -> Result<Object, Problem> {
@@ -117,7 +122,10 @@ impl FromRequest<Arc<Admin>> for Json {
             _ => &[JSON],
         };
         let whole = read(request, admin, kinds).await?;
-        let value = whole.as_ref().map(|whole| json::parse(&whole.bytes)).transpose()?;
+        let value = whole
+            .as_ref()
+            .map(|whole| json::parse(&whole.bytes))
+            .transpose()?;
         Ok(Self {
             value,
             _place: whole.and_then(|whole| whole.place),
@@ -133,7 +141,10 @@ impl FromRequest<Arc<Admin>> for NoBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, admin: &Arc<Admin>) -> Result<Self, Problem> {
-        Json::from_request(request, admin).await?.object_or_empty()?.end()?;
+        Json::from_request(request, admin)
+            .await?
+            .object_or_empty()?
+            .end()?;
         Ok(Self)
     }
 }
@@ -142,7 +153,11 @@ impl FromRequest<Arc<Admin>> for NoBody {
 ///
 /// # Errors
 /// `unsupported-media-type`, `forbidden`; `invalid` where it is too large (413), too slow (408) or breaks off.
-pub(super) async fn read(request: Request, admin: &Admin, kinds: &[&str]) -> Result<Option<Whole>, Problem> {
+pub(super) async fn read(
+    request: Request,
+    admin: &Admin,
+    kinds: &[&str],
+) -> Result<Option<Whole>, Problem> {
     let (head, body) = request.into_parts();
     let known = is_one_of(&head.headers, kinds);
     // Whatever the type says, a body may turn out to be empty.
@@ -158,13 +173,20 @@ pub(super) async fn read(request: Request, admin: &Admin, kinds: &[&str]) -> Res
             Name::UnsupportedMediaType,
             format!("Content-Type must be `{}`", kinds.join("` or `")),
         )),
-        Ok(Err(Unread::TooLarge)) => {
-            Err(Problem::new(Name::TooLarge, format!("the body is larger than {MAX_BODY} bytes")))
-        }
-        Ok(Err(Unread::Broken(error))) => Err(Problem::new(Name::Invalid, format!("the body broke off: {error}"))),
+        Ok(Err(Unread::TooLarge)) => Err(Problem::new(
+            Name::TooLarge,
+            format!("the body is larger than {MAX_BODY} bytes"),
+        )),
+        Ok(Err(Unread::Broken(error))) => Err(Problem::new(
+            Name::Invalid,
+            format!("the body broke off: {error}"),
+        )),
         Err(_) => Err(Problem::new(
             Name::TooSlow,
-            format!("the body did not arrive within {} s", READ_TIMEOUT.as_secs()),
+            format!(
+                "the body did not arrive within {} s",
+                READ_TIMEOUT.as_secs()
+            ),
         )),
     }
 }
@@ -178,7 +200,10 @@ pub(super) struct Riding<T> {
 
 impl<T> Riding<T> {
     pub(super) fn new(body: Body, rider: T) -> Self {
-        Self { body, _rider: rider }
+        Self {
+            body,
+            _rider: rider,
+        }
     }
 }
 
@@ -204,9 +229,18 @@ impl<T: Unpin> http_body::Body for Riding<T> {
 
 /// Whether Content-Type, without its parameters, is one of `kinds`.
 fn is_one_of(fields: &HeaderMap, kinds: &[&str]) -> bool {
-    let given = fields.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let given = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kinds.iter().any(|kind| given.eq_ignore_ascii_case(kind.as_bytes()))
+    let given = fields
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let given = given
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    kinds
+        .iter()
+        .any(|kind| given.eq_ignore_ascii_case(kind.as_bytes()))
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -250,7 +284,10 @@ mod tests {
         let small = room.collect(body(SMALL), MAX_BODY).await.unwrap();
         assert!(small.place.is_none());
         let large = room.collect(body(SMALL + 1), MAX_BODY).await.unwrap();
-        assert_eq!((large.bytes.len(), room.places.available_permits()), (SMALL + 1, 0));
+        assert_eq!(
+            (large.bytes.len(), room.places.available_permits()),
+            (SMALL + 1, 0)
+        );
         drop(large);
         assert_eq!(room.places.available_permits(), 1);
     }
@@ -259,7 +296,10 @@ mod tests {
     async fn a_body_over_the_limit_is_not_read_on() {
         let room = Room::new(1);
         let body = |text: &'static str| Full::new(Bytes::from(text));
-        assert!(matches!(room.collect(body("abc"), 2).await, Err(Unread::TooLarge)));
+        assert!(matches!(
+            room.collect(body("abc"), 2).await,
+            Err(Unread::TooLarge)
+        ));
         assert_eq!(room.collect(body("abc"), 3).await.unwrap().bytes, "abc");
         assert_eq!(room.collect(body(""), 0).await.unwrap().bytes, "");
     }

@@ -14,13 +14,21 @@ use super::Admin;
 /// The certificate in PEM.
 pub(super) async fn pem(State(admin): State<Arc<Admin>>) -> Response {
     let pem = Bytes::copy_from_slice(admin.ca.pem().as_bytes());
-    download(pem, "application/x-pem-file", "attachment; filename=\"burdock-ca.pem\"")
+    download(
+        pem,
+        "application/x-pem-file",
+        "attachment; filename=\"burdock-ca.pem\"",
+    )
 }
 
 /// The certificate in DER, as Windows and Android want it.
 pub(super) async fn der(State(admin): State<Arc<Admin>>) -> Response {
     let der = Bytes::copy_from_slice(admin.ca.der());
-    download(der, "application/x-x509-ca-cert", "attachment; filename=\"burdock-ca.der\"")
+    download(
+        der,
+        "application/x-x509-ca-cert",
+        "attachment; filename=\"burdock-ca.der\"",
+    )
 }
 
 fn download(bytes: Bytes, media_type: &'static str, disposition: &'static str) -> Response {

@@ -35,9 +35,13 @@ pub(super) async fn put(
     let visit = find(&admin, &id).await?;
     let now = clock::now();
     let cookies = playwright::cookies_from_json(&body.value()?, now)?;
-    change(&visit, Shape::Cookies, &IfMatch::of(&fields), now, |jar, _| {
-        (jar.put(cookies, now), StorageDelta::default())
-    })
+    change(
+        &visit,
+        Shape::Cookies,
+        &IfMatch::of(&fields),
+        now,
+        |jar, _| (jar.put(cookies, now), StorageDelta::default()),
+    )
     .await?;
     Ok(shown(&admin, &visit, Shape::Cookies).await)
 }

@@ -29,7 +29,8 @@ pub(super) fn of(session: &LiveSession, representation: &[u8]) -> HeaderValue {
 /// The validator of the session object: of what a `PATCH` can change, not of counters and times, which move with each request
 /// and would make every `If-Match` fail.
 pub(super) fn of_settings(session: &LiveSession, settings: &Settings) -> HeaderValue {
-    let complete = serde_json::to_vec(settings).expect("settings are a tree of strings and numbers");
+    let complete =
+        serde_json::to_vec(settings).expect("settings are a tree of strings and numbers");
     of(session, &complete)
 }
 
@@ -87,7 +88,10 @@ impl IfMatch {
 fn strong_tags(mut list: &[u8]) -> Vec<Box<[u8]>> {
     let mut tags = Vec::new();
     loop {
-        let start = list.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b',')).unwrap_or(list.len());
+        let start = list
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b','))
+            .unwrap_or(list.len());
         list = &list[start..];
         let (weak, quoted) = match list.strip_prefix(b"W/") {
             Some(quoted) => (true, quoted),
@@ -117,7 +121,9 @@ mod tests {
         for line in lines {
             fields.append(IF_MATCH, HeaderValue::from_static(line));
         }
-        IfMatch::of(&fields).check(|| HeaderValue::from_static("\"now\"")).is_ok()
+        IfMatch::of(&fields)
+            .check(|| HeaderValue::from_static("\"now\""))
+            .is_ok()
     }
 
     #[test]
@@ -144,7 +150,11 @@ mod tests {
 
     #[test]
     fn the_present_tag_is_not_worked_out_in_vain() {
-        assert!(IfMatch::of(&HeaderMap::new()).check(|| unreachable!("no condition")).is_ok());
+        assert!(
+            IfMatch::of(&HeaderMap::new())
+                .check(|| unreachable!("no condition"))
+                .is_ok()
+        );
     }
 
     proptest! {

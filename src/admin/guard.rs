@@ -31,15 +31,24 @@ impl Guard {
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         self.check_host(request)?;
         match &self.token {
-            Some(token) if !PROBES.contains(&request.uri().path()) => check_token(token, request.headers()),
+            Some(token) if !PROBES.contains(&request.uri().path()) => {
+                check_token(token, request.headers())
+            }
             _ => Ok(()),
         }
     }
 
     /// A page of another site can have its own name resolve to this machine (DNS rebinding); then its requests name that.
     fn check_host<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        let fields = request.headers().get_all(HOST).iter().map(|value| value.as_bytes());
+        let target = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str().as_bytes());
+        let fields = request
+            .headers()
+            .get_all(HOST)
+            .iter()
+            .map(|value| value.as_bytes());
         let mut hosts = target.into_iter().chain(fields).peekable();
         if hosts.peek().is_none() {
             return Err(forbidden("the request has no Host"));
@@ -49,7 +58,9 @@ impl Guard {
             let known = parse_host(host).is_some_and(|(host, _)| self.answers_to(&host));
             if !known {
                 let host = String::from_utf8_lossy(host);
-                return Err(forbidden(format!("`{host}` is no name of this port; `admin.allowed_hosts` can make it one")));
+                return Err(forbidden(format!(
+                    "`{host}` is no name of this port; `admin.allowed_hosts` can make it one"
+                )));
             }
         }
         Ok(())
@@ -66,7 +77,10 @@ impl Guard {
                 // An address cannot be rebound; on a wildcard any of the machine's own may have been dialled, and which
                 // those are changes.
                 ip.is_loopback()
-                    || self.bound.iter().any(|bound| bound.ip().is_unspecified() || bound.ip().to_canonical() == ip)
+                    || self
+                        .bound
+                        .iter()
+                        .any(|bound| bound.ip().is_unspecified() || bound.ip().to_canonical() == ip)
             }
         }
     }
@@ -86,7 +100,9 @@ pub(super) fn check_site(target: &Uri, fields: &HeaderMap) -> Result<(), Problem
     }
     let host = match target.authority() {
         Some(authority) => parse_host(authority.as_str().as_bytes()),
-        None => fields.get(HOST).and_then(|host| parse_host(host.as_bytes())),
+        None => fields
+            .get(HOST)
+            .and_then(|host| parse_host(host.as_bytes())),
     };
     for origin in fields.get_all(ORIGIN) {
         if parse_origin(origin.as_bytes()) != host || host.is_none() {
@@ -113,7 +129,9 @@ fn bearer(fields: &HeaderMap) -> Option<&[u8]> {
         return None;
     };
     let (scheme, token) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
-    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii())
+    scheme
+        .eq_ignore_ascii_case(b"bearer")
+        .then(|| token.trim_ascii())
 }
 
 /// Host and, where one is given, port.
@@ -122,7 +140,9 @@ fn parse_host(text: &[u8]) -> Option<(Host, Option<u16>)> {
     // Of two default ports one is not the port given, so an authority read with both tells whether one was.
     let with = |default| Authority::parse(text, Some(default)).ok();
     let (one, other) = (with(80)?, with(443)?);
-    let port = (one.port == other.port).then_some(one.port).filter(|port| !matches!(port, 80 | 443));
+    let port = (one.port == other.port)
+        .then_some(one.port)
+        .filter(|port| !matches!(port, 80 | 443));
     Some((one.host, port))
 }
 
@@ -132,7 +152,10 @@ fn parse_origin(text: &[u8]) -> Option<(Host, Option<u16>)> {
     if !matches!(url.scheme(), "http" | "https") {
         return None;
     }
-    Some((Host::parse(url.host_str()?).ok()?, url.port().filter(|port| !matches!(port, 80 | 443))))
+    Some((
+        Host::parse(url.host_str()?).ok()?,
+        url.port().filter(|port| !matches!(port, 80 | 443)),
+    ))
 }
 
 fn forbidden(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
@@ -151,7 +174,10 @@ mod tests {
 
     fn guard(bound: &[&str]) -> Guard {
         Guard {
-            bound: bound.iter().map(|address| address.parse().unwrap()).collect(),
+            bound: bound
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect(),
             allowed_hosts: vec![Host::parse("burdock.internal").unwrap()],
             token: None,
         }
@@ -210,7 +236,11 @@ mod tests {
         assert!(!lets_in(&guard, "/", &[]), "HTTP/1.0");
         assert!(lets_in(&guard, "http://localhost:3001/", &[]), "HTTP/2");
         assert!(lets_in(&guard, "http://localhost:3001/", &["localhost"]));
-        assert!(!lets_in(&guard, "http://localhost:3001/", &["evil.example"]));
+        assert!(!lets_in(
+            &guard,
+            "http://localhost:3001/",
+            &["evil.example"]
+        ));
         assert!(!lets_in(&guard, "http://evil.example/", &["localhost"]));
         assert!(!lets_in(&guard, "/", &["localhost", "evil.example"]));
     }
@@ -218,7 +248,12 @@ mod tests {
     fn same_site(lines: &[(&'static str, &'static str)]) -> bool {
         let fields = lines
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
             .collect();
         check_site(&Uri::from_static("/"), &fields).is_ok()
     }
@@ -241,12 +276,28 @@ mod tests {
             assert_eq!(same_site(&[host, ("origin", origin)]), wanted, "{origin}");
         }
         let behind_tls = ("host", "burdock.internal");
-        assert!(same_site(&[behind_tls, ("origin", "https://burdock.internal")]));
+        assert!(same_site(&[
+            behind_tls,
+            ("origin", "https://burdock.internal")
+        ]));
         assert!(!same_site(&[("origin", "null")]), "not even without Host");
-        let fields = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("http://localhost:3001"))]);
-        assert!(check_site(&Uri::from_static("http://localhost:3001/x"), &fields).is_ok(), "HTTP/2");
-        for (site, wanted) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
-            assert_eq!(same_site(&[host, ("sec-fetch-site", site)]), wanted, "{site}");
+        let fields =
+            HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("http://localhost:3001"))]);
+        assert!(
+            check_site(&Uri::from_static("http://localhost:3001/x"), &fields).is_ok(),
+            "HTTP/2"
+        );
+        for (site, wanted) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+        ] {
+            assert_eq!(
+                same_site(&[host, ("sec-fetch-site", site)]),
+                wanted,
+                "{site}"
+            );
         }
     }
 

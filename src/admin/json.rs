@@ -12,7 +12,10 @@ use crate::session::id::SessionId;
 pub(super) fn parse(text: &[u8]) -> Result<Value, Problem> {
     match serde_json::from_slice::<Strict>(text) {
         Ok(Strict(value)) => Ok(value),
-        Err(error) => Err(Problem::new(Name::Invalid, format!("the body is not valid JSON: {error}"))),
+        Err(error) => Err(Problem::new(
+            Name::Invalid,
+            format!("the body is not valid JSON: {error}"),
+        )),
     }
 }
 
@@ -24,7 +27,10 @@ impl Object {
     pub(super) fn of(value: Value) -> Result<Self, Problem> {
         match value {
             Value::Object(members) => Ok(Self(members)),
-            _ => Err(Problem::new(Name::Invalid, "the body must be a JSON object")),
+            _ => Err(Problem::new(
+                Name::Invalid,
+                "the body must be a JSON object",
+            )),
         }
     }
 
@@ -50,7 +56,9 @@ impl Object {
         let Some(text) = self.take_text("id")? else {
             return Ok(None);
         };
-        let id = text.parse::<SessionId>().map_err(|error| Problem::invalid("id", error.to_string()))?;
+        let id = text
+            .parse::<SessionId>()
+            .map_err(|error| Problem::invalid("id", error.to_string()))?;
         Ok(Some(id))
     }
 
@@ -103,7 +111,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Number::from_f64(number).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(number)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -126,7 +136,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the member `{name}` is there twice")));
+                return Err(A::Error::custom(format_args!(
+                    "the member `{name}` is there twice"
+                )));
             }
             let Strict(value) = members.next_value()?;
             object.insert(name, value);
@@ -155,7 +167,10 @@ mod tests {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
         assert!(parse(b"\"\xff\"").is_err());
-        assert!(parse("[".repeat(10_000).as_bytes()).is_err(), "depth is bounded");
+        assert!(
+            parse("[".repeat(10_000).as_bytes()).is_err(),
+            "depth is bounded"
+        );
     }
 
     #[test]

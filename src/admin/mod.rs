@@ -105,10 +105,26 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/ca.pem", get(ca::pem))
         .route("/ca.der", get(ca::der))
         .route("/api/v1/status", get(status::show))
-        .route("/api/v1/sessions", get(sessions::list).post(sessions::create).delete(sessions::clear))
-        .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::patch).delete(sessions::delete))
-        .route("/api/v1/sessions/{id}/cookies", get(cookies::list).put(cookies::put).delete(cookies::remove))
-        .route("/api/v1/sessions/{id}/state", get(state::show).put(state::replace))
+        .route(
+            "/api/v1/sessions",
+            get(sessions::list)
+                .post(sessions::create)
+                .delete(sessions::clear),
+        )
+        .route(
+            "/api/v1/sessions/{id}",
+            get(sessions::show)
+                .patch(sessions::patch)
+                .delete(sessions::delete),
+        )
+        .route(
+            "/api/v1/sessions/{id}/cookies",
+            get(cookies::list).put(cookies::put).delete(cookies::remove),
+        )
+        .route(
+            "/api/v1/sessions/{id}/state",
+            get(state::show).put(state::replace),
+        )
         .route("/api/v1/sessions/{id}/fork", post(fork::fork))
         .route("/api/v1/scrape", post(scrape::scrape))
         .route("/api/scrape", post(scrape::scrape))

@@ -63,16 +63,38 @@ impl Name {
         match self {
             Self::Invalid => ("invalid", S::BAD_REQUEST, "The call is not valid"),
             Self::TooLarge => ("invalid", S::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::TooSlow => ("invalid", S::REQUEST_TIMEOUT, "The body did not arrive in time"),
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "The admin token is missing or wrong"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The call comes from where none may"),
+            Self::TooSlow => (
+                "invalid",
+                S::REQUEST_TIMEOUT,
+                "The body did not arrive in time",
+            ),
+            Self::Unauthorized => (
+                "unauthorized",
+                S::UNAUTHORIZED,
+                "The admin token is missing or wrong",
+            ),
+            Self::Forbidden => (
+                "forbidden",
+                S::FORBIDDEN,
+                "The call comes from where none may",
+            ),
             Self::NotFound => ("not-found", S::NOT_FOUND, "There is no such thing"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                S::METHOD_NOT_ALLOWED,
+                "The method is not allowed here",
+            ),
             Self::Conflict => ("conflict", S::CONFLICT, "There is one already"),
-            Self::PreconditionFailed => ("precondition-failed", S::PRECONDITION_FAILED, "It has changed meanwhile"),
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type")
-            }
+            Self::PreconditionFailed => (
+                "precondition-failed",
+                S::PRECONDITION_FAILED,
+                "It has changed meanwhile",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "The body is of the wrong type",
+            ),
         }
     }
 }
@@ -111,7 +133,10 @@ impl Problem {
     #[must_use]
     pub(super) fn of(self, session: Option<SessionId>) -> Self {
         match self {
-            Self::Fault { fault, session: None } => Self::Fault { fault, session },
+            Self::Fault {
+                fault,
+                session: None,
+            } => Self::Fault { fault, session },
             known => known,
         }
     }
@@ -164,13 +189,19 @@ impl IntoResponse for Own {
         let mut response = Response::new(Body::from(problem.to_string()));
         *response.status_mut() = status;
         let fields = response.headers_mut();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        fields.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(session) = &self.session {
             let session = HeaderValue::from_str(session).expect("an id is visible ASCII");
             fields.insert(X_SESSION_ID, session);
         }
         if self.name == Name::Unauthorized {
-            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"burdock\""));
+            fields.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"burdock\""),
+            );
         }
         response
     }
@@ -178,7 +209,10 @@ impl IntoResponse for Own {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self::Fault { fault, session: None }
+        Self::Fault {
+            fault,
+            session: None,
+        }
     }
 }
 
@@ -220,12 +254,18 @@ impl From<InvalidField> for Problem {
 
 /// The answer of paths that are none.
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
-    Problem::new(Name::NotFound, format!("there is nothing at `{}`", uri.path()))
+    Problem::new(
+        Name::NotFound,
+        format!("there is nothing at `{}`", uri.path()),
+    )
 }
 
 /// The answer of paths that do not have the method; axum adds `Allow`.
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(Name::MethodNotAllowed, format!("`{}` does not have `{method}`", uri.path()))
+    Problem::new(
+        Name::MethodNotAllowed,
+        format!("`{}` does not have `{method}`", uri.path()),
+    )
 }
 
 /// An adapter that is not configured needs a person to come; a minute is how often it is worth asking.
@@ -235,7 +275,9 @@ const UNTIL_RECONFIGURED: Duration = Duration::from_secs(60);
 pub(super) fn answer(status: StatusCode, value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -262,7 +304,11 @@ mod tests {
             let (_, status, _) = name.row();
             let response = Problem::new(name, "why").into_response();
             assert_eq!(response.status(), status, "{name:?}");
-            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json", "{name:?}");
+            assert_eq!(
+                response.headers()[CONTENT_TYPE],
+                "application/problem+json",
+                "{name:?}"
+            );
             let challenged = response.headers().contains_key(WWW_AUTHENTICATE);
             assert_eq!(challenged, status == StatusCode::UNAUTHORIZED, "{name:?}");
         }

@@ -18,15 +18,23 @@ impl Parameters {
     /// `invalid` for a parameter that is not one of `known`.
     pub(super) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let pairs: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
-        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect();
+        match pairs
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
             Some((name, _)) => Err(Problem::invalid(name, "is not a known query parameter")),
             None => Ok(Self(pairs)),
         }
     }
 
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// # Errors
@@ -55,14 +63,20 @@ impl Listing {
         let parameters = Parameters::read(query, &["limit", "cursor", "adapter", "label"])?;
         let adapter = parameters.one("adapter")?;
         if adapter.is_some_and(|name| !is_adapter_name(name)) {
-            return Err(Problem::invalid("adapter", "must be `memory`, `file`, `redis` or `mongodb`"));
+            return Err(Problem::invalid(
+                "adapter",
+                "must be `memory`, `file`, `redis` or `mongodb`",
+            ));
         }
         Ok(Self {
             adapter: adapter.map(str::to_owned),
             query: adapters::Query {
                 after: parameters.one("cursor")?.map(after).transpose()?,
                 limit: parameters.one("limit")?.map_or(Ok(DEFAULT_LIMIT), limit)?,
-                labels: parameters.all("label").map(label).collect::<Result<_, _>>()?,
+                labels: parameters
+                    .all("label")
+                    .map(label)
+                    .collect::<Result<_, _>>()?,
             },
         })
     }
@@ -87,7 +101,10 @@ pub(super) fn cookie_filter(query: Option<&str>) -> Result<Option<CookieFilter>,
     // There are cookies without a name, but none without the others.
     for (name, value) in [("domain", &filter.domain), ("path", &filter.path)] {
         if value.as_deref() == Some("") {
-            return Err(Problem::invalid(name, "is empty: leave it out to mean every one"));
+            return Err(Problem::invalid(
+                name,
+                "is empty: leave it out to mean every one",
+            ));
         }
     }
     Ok((filter != CookieFilter::default()).then_some(filter))
@@ -104,7 +121,10 @@ fn after(cursor: &str) -> Result<SessionId, Problem> {
 fn limit(text: &str) -> Result<usize, Problem> {
     match text.parse::<usize>() {
         Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid("limit", format!("must be an integer from 1 to {MAX_LIMIT}"))),
+        _ => Err(Problem::invalid(
+            "limit",
+            format!("must be an integer from 1 to {MAX_LIMIT}"),
+        )),
     }
 }
 
@@ -127,9 +147,15 @@ mod tests {
         let listing = Listing::read(None).unwrap();
         assert_eq!((listing.adapter, listing.query.limit), (None, 100));
         let id: SessionId = "a~b".parse().unwrap();
-        let query = format!("limit=7&adapter=redis&label=team=x=y&label=env%3D&cursor={}", cursor(&id));
+        let query = format!(
+            "limit=7&adapter=redis&label=team=x=y&label=env%3D&cursor={}",
+            cursor(&id)
+        );
         let Listing { adapter, query } = Listing::read(Some(&query)).unwrap();
-        assert_eq!((adapter.as_deref(), query.limit, query.after), (Some("redis"), 7, Some(id)));
+        assert_eq!(
+            (adapter.as_deref(), query.limit, query.after),
+            (Some("redis"), 7, Some(id))
+        );
         let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(query.labels, [label("team", "x=y"), label("env", "")]);
     }
@@ -150,7 +176,11 @@ mod tests {
             ("Limit=1", "Limit"),
         ] {
             let problem = Listing::read(Some(query)).expect_err(query);
-            assert_eq!((problem.name(), problem.field()), ("invalid", Some(field)), "{query}");
+            assert_eq!(
+                (problem.name(), problem.field()),
+                ("invalid", Some(field)),
+                "{query}"
+            );
         }
     }
 
@@ -159,9 +189,20 @@ mod tests {
         assert_eq!(cookie_filter(None).unwrap(), None);
         assert_eq!(cookie_filter(Some("")).unwrap(), None);
         let filter = cookie_filter(Some("name=&path=/a%20b")).unwrap().unwrap();
-        assert_eq!((filter.name.as_deref(), filter.domain, filter.path.as_deref()), (Some(""), None, Some("/a b")));
+        assert_eq!(
+            (
+                filter.name.as_deref(),
+                filter.domain,
+                filter.path.as_deref()
+            ),
+            (Some(""), None, Some("/a b"))
+        );
         for query in ["domain=", "path=", "value=1", "name=a&name=b"] {
-            assert_eq!(cookie_filter(Some(query)).expect_err(query).name(), "invalid", "{query}");
+            assert_eq!(
+                cookie_filter(Some(query)).expect_err(query).name(),
+                "invalid",
+                "{query}"
+            );
         }
     }
 }

@@ -67,8 +67,14 @@ fn note(ended: Result<(), JoinError>) {
 }
 
 /// The next connection. Beyond [`MAX_CONNECTIONS`] they wait in the kernel's backlog.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, client)) => return (stream, client, place),
@@ -96,8 +102,14 @@ async fn converse(stream: TcpStream, caller: Caller, closing: CancellationToken)
     }
     let activity = Arc::new(Activity::begin());
     let mut protocols = auto::Builder::new(TokioExecutor::new());
-    protocols.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    protocols.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+    protocols
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    protocols
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS);
     let service = service_fn(|request| answer(&caller, &activity, request));
     let mut connection = pin!(protocols.serve_connection(TokioIo::new(stream), service));
     let mut idle = pin!(activity.idle());
@@ -141,7 +153,13 @@ fn answer(
         // Answers hold cookies and tell what the visitor has done: nothing is to keep them, or read them as what they are not.
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if head && let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        if head
+            && let Some(length) = response
+                .body()
+                .size_hint()
+                .exact()
+                .filter(|length| *length > 0)
+        {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
             *response.body_mut() = Body::empty();
         }
@@ -174,13 +192,17 @@ impl Activity {
 
     /// Returns once nothing has been asked for [`IDLE_TIMEOUT`]; a client that never says anything is idle as well.
     async fn idle(&self) {
-        loop {
-            let (requests, since) = *self.state.lock();
-            let end = if requests > 0 { Instant::now() + IDLE_TIMEOUT } else { since + IDLE_TIMEOUT };
-            if requests == 0 && end <= Instant::now() {
-                return;
-            }
-            sleep_until(end).await;
+        while let Some(next) = self.next_look(Instant::now()) {
+            sleep_until(next).await;
+        }
+    }
+
+    /// When the connection may be idle at the earliest; `None` where it is.
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        let (requests, since) = *self.state.lock();
+        match requests {
+            0 => Some(since + IDLE_TIMEOUT).filter(|end| *end > now),
+            _ => Some(now + IDLE_TIMEOUT),
         }
     }
 }
@@ -206,16 +228,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_only_while_nothing_is_under_way() {
+    #[test]
+    fn a_connection_is_idle_only_while_nothing_is_under_way() {
         let activity = Arc::new(Activity::begin());
-        let began = Instant::now();
-        let busy = Activity::enter(&activity);
-        let ending = async {
-            sleep(3 * IDLE_TIMEOUT + Duration::from_secs(1)).await;
-            drop(busy);
-        };
-        tokio::join!(activity.idle(), ending);
-        assert_eq!(began.elapsed().as_secs(), (4 * IDLE_TIMEOUT).as_secs() + 1);
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(activity.next_look(later(60)).is_some());
+        assert!(activity.next_look(later(121)).is_none());
+        let (one, two) = (Activity::enter(&activity), Activity::enter(&activity));
+        drop(one);
+        assert!(
+            activity
+                .next_look(later(500))
+                .is_some_and(|next| next > later(600))
+        );
+        drop(two);
+        assert!(activity.next_look(later(60)).is_some());
+        assert!(activity.next_look(later(121)).is_none());
     }
 }

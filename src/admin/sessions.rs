@@ -21,12 +21,17 @@ use crate::session::id::SessionId;
 use crate::session::settings::Settings;
 
 /// `GET /api/v1/sessions`.
-pub(super) async fn list(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let Listing { adapter, query } = Listing::read(query.as_deref())?;
     let page = match admin.registry().list(adapter.as_deref(), &query).await {
         Ok(page) => page,
         // No session lives in an adapter that is not configured.
-        Err(RegistryError::NoAdapter(_)) => return Ok(answer(StatusCode::OK, &json!({ "sessions": [] }))),
+        Err(RegistryError::NoAdapter(_)) => {
+            return Ok(answer(StatusCode::OK, &json!({ "sessions": [] })));
+        }
         Err(error) => return Err(error.into()),
     };
     let sessions: Vec<Value> = page.sessions.iter().map(SessionView::to_json).collect();
@@ -38,15 +43,27 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, RawQuery(query): RawQu
 }
 
 /// `POST /api/v1/sessions`.
-pub(super) async fn create(State(admin): State<Arc<Admin>>, body: Json) -> Result<Response, Problem> {
+pub(super) async fn create(
+    State(admin): State<Arc<Admin>>,
+    body: Json,
+) -> Result<Response, Problem> {
     let mut object = body.object_or_empty()?;
     let id = object.take_id()?;
     let adapter = object.take_text("adapter")?;
-    if adapter.as_deref().is_some_and(|name| !is_adapter_name(name)) {
-        return Err(Problem::invalid("adapter", "must be `memory`, `file`, `redis` or `mongodb`"));
+    if adapter
+        .as_deref()
+        .is_some_and(|name| !is_adapter_name(name))
+    {
+        return Err(Problem::invalid(
+            "adapter",
+            "must be `memory`, `file`, `redis` or `mongodb`",
+        ));
     }
     let settings = Settings::from_json(&object.rest(), &admin.bounds)?;
-    let visit = admin.registry().create(id, adapter.as_deref(), settings).await?;
+    let visit = admin
+        .registry()
+        .create(id, adapter.as_deref(), settings)
+        .await?;
     Ok(created(&visit))
 }
 
@@ -85,7 +102,11 @@ pub(super) async fn patch(
 }
 
 /// `DELETE /api/v1/sessions/{id}`.
-pub(super) async fn delete(State(admin): State<Arc<Admin>>, Id(id): Id, _: NoBody) -> Result<Response, Problem> {
+pub(super) async fn delete(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id,
+    _: NoBody,
+) -> Result<Response, Problem> {
     match admin.registry().delete(&id).await? {
         true => Ok(StatusCode::NO_CONTENT.into_response()),
         false => Err(Problem::no_session(&id)),
@@ -103,14 +124,22 @@ impl FromRequestParts<Arc<Admin>> for Id {
         let Path(text) = Path::<String>::from_request_parts(parts, admin)
             .await
             .map_err(|rejection| Problem::invalid("id", rejection.body_text()))?;
-        let id = text.parse().map_err(|error: crate::session::InvalidSessionId| Problem::invalid("id", error.to_string()))?;
+        let id = text
+            .parse()
+            .map_err(|error: crate::session::InvalidSessionId| {
+                Problem::invalid("id", error.to_string())
+            })?;
         Ok(Self(id))
     }
 }
 
 /// The session of a call, its expiry left as it is.
 pub(super) async fn find(admin: &Admin, id: &SessionId) -> Result<Visit, Problem> {
-    admin.registry().find(id).await?.ok_or_else(|| Problem::no_session(id))
+    admin
+        .registry()
+        .find(id)
+        .await?
+        .ok_or_else(|| Problem::no_session(id))
 }
 
 /// A change of a session that was deleted meanwhile has changed nothing.
@@ -140,7 +169,9 @@ pub(super) fn is_adapter_name(name: &str) -> bool {
 fn shown(status: StatusCode, visit: &Visit) -> Response {
     let settings = visit.settings();
     let mut response = answer(status, &SessionView::of_live(visit, clock::now()).to_json());
-    response.headers_mut().insert(ETAG, etag::of_settings(visit, &settings));
+    response
+        .headers_mut()
+        .insert(ETAG, etag::of_settings(visit, &settings));
     response
 }
 
@@ -149,7 +180,10 @@ fn refuse_change(patch: &mut Object, name: &str, present: &str) -> Result<(), Pr
     match patch.take_any(name) {
         None => Ok(()),
         Some(Value::String(same)) if same == present => Ok(()),
-        Some(_) => Err(Problem::invalid(name, format!("is `{present}` and cannot change"))),
+        Some(_) => Err(Problem::invalid(
+            name,
+            format!("is `{present}` and cannot change"),
+        )),
     }
 }
 

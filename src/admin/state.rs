@@ -45,12 +45,14 @@ pub(super) async fn replace(
     let visit = find(&admin, &id).await?;
     let condition = IfMatch::of(request.headers());
     let whole = body::read(request, &admin, &[shape.media_type()]).await?;
-    let whole = whole.ok_or_else(|| Problem::new(Name::Invalid, "a body with the state is needed"))?;
+    let whole =
+        whole.ok_or_else(|| Problem::new(Name::Invalid, "a body with the state is needed"))?;
     let now = clock::now();
     let (cookies, storage) = shape.parse(&whole.bytes, now)?;
     change(&visit, shape, &condition, now, |jar, present| {
         let cookies = jar.clear(now).then(jar.put(cookies, now));
-        let storage = storage.map_or_else(StorageDelta::default, |wanted| present.difference(&wanted));
+        let storage =
+            storage.map_or_else(StorageDelta::default, |wanted| present.difference(&wanted));
         (cookies, storage)
     })
     .await?;
@@ -75,7 +77,10 @@ impl Shape {
         match Parameters::read(query, &["format"])?.one("format")? {
             None | Some("playwright") => Ok(Self::Playwright),
             Some("netscape") => Ok(Self::Netscape),
-            Some(_) => Err(Problem::invalid("format", "must be `playwright` or `netscape`")),
+            Some(_) => Err(Problem::invalid(
+                "format",
+                "must be `playwright` or `netscape`",
+            )),
         }
     }
 
@@ -88,8 +93,13 @@ impl Shape {
 
     /// About how many bytes [`Self::print`] makes.
     fn weigh(self, jar: &Jar, storage: &Storage) -> usize {
-        let octets = |cookie: &Cookie| cookie.name().as_bytes().len() + cookie.value().as_bytes().len() + cookie.path().len();
-        let cookies: usize = jar.iter().map(|cookie| octets(cookie) + cookie.domain().len()).sum();
+        let octets = |cookie: &Cookie| {
+            cookie.name().as_bytes().len() + cookie.value().as_bytes().len() + cookie.path().len()
+        };
+        let cookies: usize = jar
+            .iter()
+            .map(|cookie| octets(cookie) + cookie.domain().len())
+            .sum();
         match self {
             Self::Cookies | Self::Netscape => cookies,
             Self::Playwright => cookies + storage.bytes(),
@@ -98,8 +108,12 @@ impl Shape {
 
     fn print(self, jar: &Jar, storage: &Storage, now: Timestamp) -> Vec<u8> {
         match self {
-            Self::Cookies => playwright::cookies_to_json(jar, now).to_string().into_bytes(),
-            Self::Playwright => playwright::state_to_json(jar, storage, now).to_string().into_bytes(),
+            Self::Cookies => playwright::cookies_to_json(jar, now)
+                .to_string()
+                .into_bytes(),
+            Self::Playwright => playwright::state_to_json(jar, storage, now)
+                .to_string()
+                .into_bytes(),
             Self::Netscape => netscape::print(jar, now),
         }
     }
@@ -107,14 +121,20 @@ impl Shape {
     /// The cookies, and the storage where the format has any.
     fn parse(self, text: &[u8], now: Timestamp) -> Result<(Vec<Cookie>, Option<Storage>), Problem> {
         match self {
-            Self::Cookies => Ok((playwright::cookies_from_json(&json::parse(text)?, now)?, None)),
+            Self::Cookies => Ok((
+                playwright::cookies_from_json(&json::parse(text)?, now)?,
+                None,
+            )),
             Self::Playwright => {
                 let state = playwright::state_from_json(&json::parse(text)?, now)?;
                 Ok((state.cookies, Some(state.storage)))
             }
             Self::Netscape => match netscape::parse(text, now) {
                 Ok(cookies) => Ok((cookies, None)),
-                Err(error) => Err(Problem::invalid(format!("line {}", error.line), error.reason)),
+                Err(error) => Err(Problem::invalid(
+                    format!("line {}", error.line),
+                    error.reason,
+                )),
             },
         }
     }
@@ -206,7 +226,11 @@ mod tests {
     fn errors_name_the_place() {
         for (shape, text, field) in [
             (Shape::Cookies, r#"[{"name":"a"}]"#, "[0].value"),
-            (Shape::Playwright, r#"{"origins":[{"origin":"x"}]}"#, "origins[0].origin"),
+            (
+                Shape::Playwright,
+                r#"{"origins":[{"origin":"x"}]}"#,
+                "origins[0].origin",
+            ),
             (Shape::Netscape, "# comment\nnonsense", "line 2"),
         ] {
             let problem = shape.parse(text.as_bytes(), NOW).expect_err(text);

@@ -19,10 +19,16 @@ pub(super) async fn alive() -> Response {
 /// `GET /readyz`: whether requests of every session can be served.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let health = admin.registry().health().await;
-    let reasons: Vec<String> = health.into_iter().filter_map(|(_, health)| Some(health.err()?.to_string())).collect();
+    let reasons: Vec<String> = health
+        .into_iter()
+        .filter_map(|(_, health)| Some(health.err()?.to_string()))
+        .collect();
     match reasons.is_empty() {
         true => answer(StatusCode::OK, &json!({ "ready": true })),
-        false => answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reasons": reasons })),
+        false => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "reasons": reasons }),
+        ),
     }
 }
 

@@ -22,7 +22,7 @@ use super::accept::Place;
 use super::pulse::{Answering, Framing, Overdue, Pulse};
 use super::tunnel;
 use super::wire::Wire;
-use crate::exchange::{Body, Connection, Door};
+use crate::exchange::{Body, Connection, Door, Interim};
 use crate::message::fields::PROXY_STATUS;
 use crate::upstream::{BodyError, RequestBody};
 
@@ -35,13 +35,15 @@ pub(super) struct Served {
 }
 
 /// Serves HTTP/1.1 until either side closes, the client runs out of time, or the house closes.
-pub(super) async fn serve_http1<S>(served: Served, wire: Wire<S>)
+pub(super) async fn serve_http1<S>(mut served: Served, wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let interim = Arc::<Interim>::default();
+    served.connection.interim = Some(Arc::clone(&interim));
     let served = Arc::new(served);
     let pulse = Pulse::new();
-    let io = TokioIo::new(wire.with_pulse(&pulse));
+    let io = TokioIo::new(wire.with_pulse(&pulse, interim));
     let service = service_fn(|request| answer(Arc::clone(&served), Arc::clone(&pulse), request));
     let connection = http1::Builder::new()
         .preserve_header_case(true)

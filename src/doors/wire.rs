@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::pulse::Pulse;
+use crate::exchange::Interim;
 use crate::fault::{Fault, Kind};
 
 /// A stream whose first bytes can be looked at.
@@ -26,6 +27,10 @@ pub(super) struct Wire<S> {
     pulse: Option<Arc<Pulse>>,
     /// The client has closed its half; how long that is kept from hyper.
     ended: Option<Pin<Box<Sleep>>>,
+    /// Interim responses to be written where hyper has nothing under way.
+    interim: Option<Arc<Interim>>,
+    /// hyper has flushed everything, so that what is written now stands between two responses.
+    between: bool,
 }
 
 /// A client that closes its half after its request may wait for the response, or be gone: TCP does not tell.
@@ -40,6 +45,8 @@ impl<S> Wire<S> {
             answer: Bytes::new(),
             pulse: None,
             ended: None,
+            interim: None,
+            between: true,
         }
     }
 
@@ -52,7 +59,8 @@ impl<S> Wire<S> {
     }
 
     /// The same stream, on which HTTP/1 will be spoken.
-    pub(super) fn with_pulse(mut self, pulse: &Arc<Pulse>) -> Self {
+    pub(super) fn with_pulse(mut self, pulse: &Arc<Pulse>, interim: Arc<Interim>) -> Self {
+        self.interim = Some(interim);
         if !self.seen.is_empty() {
             pulse.arrived(&self.seen);
         }
@@ -150,6 +158,26 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Writes the interim responses that wait, where hyper is between two responses.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.between
+            && let Some(head) = self.interim.as_ref().and_then(|interim| interim.next())
+        {
+            self.answer = head;
+            ready!(self.poll_answer(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What hyper writes from here on is a response, before which nothing can be put any more.
+    fn begin_write(&mut self) {
+        self.between = false;
+        if let Some(interim) = &self.interim {
+            interim.clear();
+        }
+        self.note_write();
+    }
+
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.answer.has_remaining() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.answer))?;
@@ -192,11 +220,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_answer(cx))?;
+        ready!(this.poll_interim(cx))?;
         if let Some(answer) = this.documented(bytes) {
             this.answer = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
-        this.note_write();
+        this.begin_write();
         Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 
@@ -207,12 +236,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_answer(cx))?;
+        ready!(this.poll_interim(cx))?;
         let first = slices.iter().find(|slice| !slice.is_empty());
         if let Some(answer) = first.and_then(|first| this.documented(first)) {
             this.answer = answer;
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        this.note_write();
+        this.begin_write();
         Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
     }
 
@@ -223,6 +253,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_answer(cx))?;
+        // hyper flushes when it has written all it has.
+        this.between = true;
+        ready!(this.poll_interim(cx))?;
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 

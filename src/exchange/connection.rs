@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::identify::Named;
+use super::interim::Interim;
 use crate::fault::{Fault, Kind};
 use crate::message::{Authority, Scheme};
 use crate::upstream::{Terms, Origin, Pool, RequestBody};
@@ -21,6 +22,8 @@ pub struct Connection {
     pub client: SocketAddr,
     /// How requests on it say whom they are for.
     pub door: Door,
+    /// Where interim responses go, on a connection that can carry them.
+    pub interim: Option<Arc<Interim>>,
     /// Connections to origins for requests without a session; made when the first of them comes.
     pool: OnceLock<Arc<Pool>>,
 }
@@ -73,6 +76,7 @@ impl Connection {
         Self {
             client,
             door,
+            interim: None,
             pool: OnceLock::new(),
         }
     }

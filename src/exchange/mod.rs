@@ -10,6 +10,7 @@ mod deliver;
 mod fetch;
 mod identify;
 mod inject;
+mod interim;
 mod route;
 mod upgrade;
 
@@ -22,6 +23,7 @@ pub use self::body::Body;
 use self::body::Flight;
 pub use self::connection::{Connection, Destination, Door, Tunnel};
 pub use self::identify::{Carriers, Named};
+pub use self::interim::Interim;
 use crate::fault::Fault;
 use crate::observe::AccessLog;
 use crate::registry::Registry;
@@ -81,7 +83,8 @@ impl Exchange {
         let session = self.admit(named, &destination, flight).await?;
         let switch = upgrade::asked(&mut request);
         let route = route::choose(&request, session.as_deref())?;
-        let request = inject::inject(request, &destination, session.as_deref(), switch.is_some());
+        let mut request = inject::inject(request, &destination, session.as_deref(), switch.is_some());
+        interim::relay(&mut request, from.interim.as_ref());
         let answer = self.fetch(request, &destination, session.as_deref(), from).await?;
         let absorbed = absorb::absorb(answer, &destination, session.as_ref()).await?;
         deliver::deliver(absorbed, route, switch, session.as_ref(), flight, &self.relays)

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::Sleep;
 
 use super::pool::Lease;
 
@@ -33,6 +36,48 @@ impl Progress {
 pub struct RequestBody {
     source: Source,
     progress: Option<Arc<Progress>>,
+    held: Option<Held>,
+}
+
+/// A body that waits for the origin's 100 (RFC 9110, section 10.1.1), and no longer than [`LONGEST_HOLD`]: an origin may
+/// ignore the expectation.
+#[derive(Debug)]
+struct Held {
+    hold: Arc<Hold>,
+    until: Pin<Box<Sleep>>,
+}
+
+/// Holds a request's body back until it is released.
+#[derive(Debug, Default)]
+pub struct Hold(Mutex<Releasing>);
+
+#[derive(Debug, Default)]
+struct Releasing {
+    released: bool,
+    waker: Option<Waker>,
+}
+
+/// What clients wait by themselves before they send a body unasked, curl among them.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
+
+impl Hold {
+    /// Lets the body go.
+    pub fn release(&self) {
+        let mut releasing = self.0.lock();
+        releasing.released = true;
+        if let Some(waker) = releasing.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_released(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut releasing = self.0.lock();
+        if releasing.released {
+            return Poll::Ready(());
+        }
+        releasing.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +97,7 @@ impl RequestBody {
         Self {
             source: Source::Incoming(body),
             progress: Some(Arc::default()),
+            held: None,
         }
     }
 
@@ -63,12 +109,31 @@ impl RequestBody {
         Self {
             source: Source::Full(bytes),
             progress: Some(Arc::default()),
+            held: None,
         }
     }
 
     /// Whether there is nothing to send, so that the request can be sent again.
     pub fn is_empty(&self) -> bool {
         matches!(self.source, Source::Empty)
+    }
+
+    /// Holds the body back until it is released; `None` where there is no body. Must be called within a runtime.
+    pub fn hold(&mut self) -> Option<Arc<Hold>> {
+        if self.is_empty() {
+            return None;
+        }
+        let hold = Arc::<Hold>::default();
+        self.held = Some(Held {
+            hold: Arc::clone(&hold),
+            until: Box::pin(tokio::time::sleep(LONGEST_HOLD)),
+        });
+        Some(hold)
+    }
+
+    /// Lets the body go where nobody will tell of a 100.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
     }
 
     /// Counts what is sent; `None` where there is no body.
@@ -85,6 +150,12 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(held) = &mut self.held {
+            if held.hold.poll_released(cx).is_pending() && held.until.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.held = None;
+        }
         let frame = match &mut self.source {
             Source::Empty => None,
             Source::Full(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),

@@ -88,9 +88,65 @@ impl UpstreamError {
         }
     }
 
-    /// Whether the connection was lost before any of the response came, as happens to one that was idle.
-    pub(super) fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed { .. })
+    /// Whether sending the same request again may do better, and what must hold for that.
+    pub(super) fn retry(&self) -> Retry {
+        let reason = match self {
+            Self::Closed { source, .. } | Self::Protocol { source, .. } => h2_reason(source),
+            _ => return Retry::Never,
+        };
+        match (self, reason) {
+            // RFC 9113, sections 6.8 and 8.7: not processed, whatever the method.
+            (_, Some(H2::Unprocessed)) => Retry::Unprocessed,
+            (_, Some(H2::WantsHttp1)) => Retry::OverHttp1,
+            (_, Some(H2::Broken)) => Retry::OverHttp1IfIdempotent,
+            (Self::Closed { .. }, None) => Retry::IfIdempotent,
+            _ => Retry::Never,
+        }
+    }
+}
+
+/// When a failed request may be sent again (RFC 9110, section 9.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// The origin said that it did nothing with it.
+    Unprocessed,
+    /// The same, and it wants HTTP/1.1.
+    OverHttp1,
+    /// The origin's HTTP/2 is broken; what it did with the request is not known.
+    OverHttp1IfIdempotent,
+    /// The connection was lost before any of the response came, as happens to one that was idle.
+    IfIdempotent,
+    /// It would end the same way, or do harm.
+    Never,
+}
+
+enum H2 {
+    Unprocessed,
+    WantsHttp1,
+    Broken,
+}
+
+/// What HTTP/2 itself says of an error.
+fn h2_reason(error: &hyper::Error) -> Option<H2> {
+    let mut source = error.source();
+    let error = loop {
+        match source?.downcast_ref::<h2::Error>() {
+            Some(error) => break error,
+            None => source = source?.source(),
+        }
+    };
+    match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => Some(H2::Unprocessed),
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => Some(H2::Unprocessed),
+        Some(h2::Reason::HTTP_1_1_REQUIRED) => Some(H2::WantsHttp1),
+        Some(
+            h2::Reason::PROTOCOL_ERROR
+            | h2::Reason::FRAME_SIZE_ERROR
+            | h2::Reason::COMPRESSION_ERROR
+            | h2::Reason::FLOW_CONTROL_ERROR
+            | h2::Reason::INTERNAL_ERROR,
+        ) => Some(H2::Broken),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ mod relay;
 mod send;
 pub mod tls;
 
-pub use body::{BodyError, Progress, RequestBody, ResponseBody};
+pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
 pub use io::Stream;
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};

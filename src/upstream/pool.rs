@@ -70,6 +70,8 @@ struct Entry {
     idle: Vec<Box<H1>>,
     h2: Option<http2::SendRequest<RequestBody>>,
     protocol: Option<Protocol>,
+    /// Set while the origin's HTTP/2 is not to be trusted.
+    avoid_http2: Option<Instant>,
     /// Set while the first connection finds out which protocol the origin speaks.
     probing: Option<Arc<Notify>>,
 }
@@ -130,7 +132,7 @@ impl Pool {
                 now.saturating_duration_since(connection.idle_since) < limit && !connection.is_dead()
             });
             entry.h2.take_if(|h2| h2.is_closed());
-            !entry.idle.is_empty() || entry.h2.is_some() || entry.probing.is_some()
+            !entry.idle.is_empty() || entry.h2.is_some() || entry.probing.is_some() || entry.avoids_http2()
         });
     }
 
@@ -179,7 +181,7 @@ impl Pool {
         if let Some(probing) = &entry.probing {
             return Checkout::Wait(Arc::clone(probing));
         }
-        if origin.scheme == Scheme::Http || entry.protocol == Some(Protocol::Http1) {
+        if origin.scheme == Scheme::Http || entry.protocol == Some(Protocol::Http1) || entry.avoids_http2() {
             return Checkout::Connect(Probe::none());
         }
         let done = Arc::new(Notify::new());
@@ -203,6 +205,19 @@ impl Pool {
         if !state.closed {
             state.entry(origin).h2 = Some(h2);
         }
+    }
+
+    /// Asks an origin by HTTP/1.1 for [`AVOID_HTTP2_FOR`].
+    pub(super) fn avoid_http2(&self, origin: &Origin) {
+        let mut state = self.state.lock();
+        let entry = state.entry(origin);
+        entry.avoid_http2 = Some(Instant::now() + AVOID_HTTP2_FOR);
+        entry.h2 = None;
+    }
+
+    /// Whether an origin is asked by HTTP/1.1 though it may offer HTTP/2.
+    pub(super) fn avoids_http2(&self, origin: &Origin) -> bool {
+        self.state.lock().entry(origin).avoids_http2()
     }
 
     /// Forgets the shared HTTP/2 connection, which turned out to be of no more use.
@@ -234,6 +249,15 @@ impl Pool {
             idle.remove(0);
         }
         idle.push(connection);
+    }
+}
+
+/// How long an origin whose HTTP/2 was found broken is asked by HTTP/1.1.
+const AVOID_HTTP2_FOR: Duration = Duration::from_secs(600);
+
+impl Entry {
+    fn avoids_http2(&self) -> bool {
+        self.avoid_http2.is_some_and(|until| Instant::now() < until)
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::body::{RequestBody, ResponseBody, Upload};
 use super::dial::Dialer;
-use super::error::UpstreamError;
+use super::error::{Retry, UpstreamError};
 use super::io::Stream;
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
 use super::tls::Alpn;
@@ -60,9 +60,9 @@ impl Upstream {
     /// `spare` yields a TCP connection to the origin that was made beforehand (for a CONNECT), if there is one.
     /// The request's URI gives the path only. An upgrade is sent where the fields ask for one.
     ///
-    /// A connection that was idle may turn out to be closed. A request none of which was written is sent
-    /// again on another; one that was written is sent once more if it is idempotent and has no body
-    /// (RFC 9110, section 9.2.2).
+    /// A connection that was idle may turn out to be closed. A request none of which was written is sent again on
+    /// another; one without a body is sent once more if it is idempotent, or if the origin says that it did nothing with
+    /// it. An origin whose HTTP/2 is broken, or that wants HTTP/1.1, is asked by that for a while.
     ///
     /// # Errors
     /// [`UpstreamError`], of the last attempt.
@@ -92,7 +92,9 @@ impl Upstream {
                 Checkout::Shared(h2) => (Way::Http2(h2), true),
                 Checkout::Connect(probe) => (self.connect(pool, origin, need, spare(), probe).await?, false),
             };
-            let again = (reused && !retried && is_replayable(&request)).then(|| copy(&request));
+            // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
+            let may_fail = reused || matches!(way, Way::Http2(_));
+            let again = (may_fail && !retried && request.body().is_empty()).then(|| copy(&request));
             let sent = match way {
                 Way::Http1(lease) => self.over_http1(lease, origin, request).await,
                 Way::Http2(h2) => self.over_http2(h2, pool, origin, request).await,
@@ -101,12 +103,12 @@ impl Upstream {
                 Ok(answer) => return Ok(answer),
                 // Nothing of it was written. Every pass uses up an idle connection, so this ends.
                 Err(Unsent { request: Some(unsent), .. }) if reused => request = *unsent,
-                Err(Unsent { error, .. }) => match again {
-                    Some(copy) if error.is_closed() => {
+                Err(Unsent { error, .. }) => match again.filter(|copy| may_repeat(error.retry(), copy.method())) {
+                    Some(copy) => {
                         retried = true;
                         request = copy;
                     }
-                    _ => return Err(error),
+                    None => return Err(error),
                 },
             }
         }
@@ -127,8 +129,8 @@ impl Upstream {
         };
         let (stream, protocol) = if origin.scheme.is_secure() {
             let alpn = match need {
-                Need::Any => Alpn::Both,
-                Need::Http1 => Alpn::Http1Only,
+                Need::Any if !pool.avoids_http2(origin) => Alpn::Both,
+                Need::Any | Need::Http1 => Alpn::Http1Only,
             };
             let handshake = pool.tls.handshake(tcp, &origin.authority, alpn);
             let tls = timeout_at(deadline, handshake)
@@ -176,7 +178,7 @@ impl Upstream {
                 Way::Http2(sender)
             }
         };
-        if need == Need::Any && origin.scheme.is_secure() {
+        if need == Need::Any && origin.scheme.is_secure() && !pool.avoids_http2(origin) {
             pool.learn(origin, protocol);
         }
         drop(probe);
@@ -230,6 +232,8 @@ impl Upstream {
         origin: &Origin,
         mut request: Request<RequestBody>,
     ) -> Result<Answer, Unsent> {
+        // hyper's HTTP/2 client does not tell of interim responses, so nobody could let the body go.
+        request.body_mut().let_go();
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = absolute(origin, request.headers(), request.uri());
         let fields_sent = std::mem::take(request.headers_mut());
@@ -243,10 +247,10 @@ impl Upstream {
             deadline.as_mut().poll(cx).map(|()| None)
         })
         .await;
-        let response = self.judge(response, origin).inspect_err(|unsent| {
-            if unsent.error.is_closed() {
-                pool.forget_h2(origin);
-            }
+        let response = self.judge(response, origin).inspect_err(|unsent| match unsent.error.retry() {
+            Retry::OverHttp1 | Retry::OverHttp1IfIdempotent => pool.avoid_http2(origin),
+            Retry::IfIdempotent | Retry::Unprocessed => pool.forget_h2(origin),
+            Retry::Never => {}
         })?;
         Ok(Answer::Response(
             response.map(|body| ResponseBody::new(body, None)),
@@ -349,10 +353,13 @@ async fn wait_for(done: &tokio::sync::Notify, pool: &Pool, origin: &Origin) {
     }
 }
 
-/// Whether sending the request a second time does no harm and is possible.
-fn is_replayable(request: &Request<RequestBody>) -> bool {
-    request.method().is_idempotent() && request.body().is_empty()
-        || *request.method() == Method::TRACE
+/// Whether a request without a body may be sent a second time.
+fn may_repeat(retry: Retry, method: &Method) -> bool {
+    match retry {
+        Retry::Unprocessed | Retry::OverHttp1 => true,
+        Retry::IfIdempotent | Retry::OverHttp1IfIdempotent => method.is_idempotent(),
+        Retry::Never => false,
+    }
 }
 
 fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {

@@ -16,8 +16,9 @@ import tls from "node:tls";
 const { chromium, errors } = createRequire(import.meta.url)("playwright-core");
 
 const CONTEXTS = 4;
-/** How long one case may take, in milliseconds. */
-const DEADLINE = 20_000;
+/** How long the navigation of a case may take, and how long all of it, in milliseconds. */
+const NAVIGATION = 15_000;
+const DEADLINE = 30_000;
 
 /** The visits under way: the requests of one name their visit in a field that Chromium keeps through redirects. */
 const visits = new Map();
@@ -132,9 +133,11 @@ async function visit(browser, cdp, test) {
   visits.set(visit.number, visit);
   const context = await browser.newContext({ extraHTTPHeaders: { [VISIT]: String(visit.number) } });
   try {
-    context.setDefaultTimeout(DEADLINE);
     const page = await context.newPage();
-    const last = await page.goto(visit.urls[0].href, { waitUntil: "commit" });
+    const last = await page.goto(visit.urls[0].href, {
+      waitUntil: "commit",
+      timeout: NAVIGATION,
+    });
     if (visit.cookie === undefined) {
       throw new Error(`the chain ended at ${last.url()} with ${last.status()}`);
     }
@@ -158,10 +161,10 @@ async function stored(cdp, context, page) {
 
 /** A line for a case that came out otherwise, or nothing; and what is stored. */
 async function ask(browser, cdp, test) {
-  const attempt = () => visit(browser, cdp, test);
+  const attempt = () => withinDeadline(visit(browser, cdp, test));
   const again = (error) => {
     if (!(error instanceof errors.TimeoutError)) throw error;
-    console.log(`${test.name}: once more, not within ${DEADLINE} ms`);
+    console.log(`${test.name}: once more, the navigation took over ${NAVIGATION} ms`);
     return attempt();
   };
   try {
@@ -174,6 +177,15 @@ async function ask(browser, cdp, test) {
   } catch (error) {
     return { differs: `failed: ${error.message.split("\n")[0]}` };
   }
+}
+
+/** What `work` gives: a browser that no longer answers would let it wait for ever. */
+function withinDeadline(work) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${DEADLINE} ms`)), DEADLINE);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 function shown(octets) {

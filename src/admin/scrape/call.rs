@@ -36,7 +36,10 @@ impl Call {
         let mut headers = read_headers(object.take("headers"))?;
         let body = object.take_text("body")?;
         if body.is_some() && matches!(method, Method::GET | Method::HEAD) {
-            return Err(Problem::invalid("body", format!("cannot go with `{method}`: name another `method`")));
+            return Err(Problem::invalid(
+                "body",
+                format!("cannot go with `{method}`: name another `method`"),
+            ));
         }
         let render = read_render(object.take_text("render")?)?;
         let wait = object.take_text("wait")?.map(read_wait).transpose()?;
@@ -47,10 +50,16 @@ impl Call {
         let render = match (screenshot, render) {
             (Screenshot::No, render) => render,
             (Screenshot::Yes, Some(render)) if render != "browser" => {
-                return Err(Problem::invalid("screenshot", format!("needs a browser, and `render` is `{render}`")));
+                return Err(Problem::invalid(
+                    "screenshot",
+                    format!("needs a browser, and `render` is `{render}`"),
+                ));
             }
             (Screenshot::Yes, _) if method != Method::GET => {
-                return Err(Problem::invalid("screenshot", "needs the method `GET`, the only one that is rendered"));
+                return Err(Problem::invalid(
+                    "screenshot",
+                    "needs the method `GET`, the only one that is rendered",
+                ));
             }
             (Screenshot::Yes, _) => Some("browser"),
         };
@@ -87,7 +96,9 @@ fn read_url(text: &str) -> Result<(Url, Uri), Problem> {
         return Err(invalid("must be an http or https URL"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("must not hold credentials: use the field `Authorization` in `headers`"));
+        return Err(invalid(
+            "must not hold credentials: use the field `Authorization` in `headers`",
+        ));
     }
     let uri = uri(&url).ok_or_else(|| invalid("cannot be a request target"))?;
     Ok((url, uri))
@@ -95,16 +106,27 @@ fn read_url(text: &str) -> Result<(Url, Uri), Problem> {
 
 /// `GET` by default; the usual methods in any case, as in the Fetch standard.
 fn read_method(text: Option<&str>) -> Result<Method, Problem> {
-    const USUAL: [Method; 6] =
-        [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS];
+    const USUAL: [Method; 6] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
     let Some(text) = text else {
         return Ok(Method::GET);
     };
-    if let Some(method) = USUAL.iter().find(|method| method.as_str().eq_ignore_ascii_case(text)) {
+    if let Some(method) = USUAL
+        .iter()
+        .find(|method| method.as_str().eq_ignore_ascii_case(text))
+    {
         return Ok(method.clone());
     }
     match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT | Method::TRACE) => Err(Problem::invalid("method", "cannot be scraped with")),
+        Ok(Method::CONNECT | Method::TRACE) => {
+            Err(Problem::invalid("method", "cannot be scraped with"))
+        }
         Ok(method) => Ok(method),
         Err(_) => Err(Problem::invalid("method", "is not a token")),
     }
@@ -118,7 +140,10 @@ fn read_headers(value: Option<Value>) -> Result<HeaderMap, Problem> {
         Some(_) => return Err(Problem::invalid("headers", "must be an object of strings")),
     };
     if members.len() > MAX_HEADERS {
-        return Err(Problem::invalid("headers", format!("must not have more than {MAX_HEADERS} fields")));
+        return Err(Problem::invalid(
+            "headers",
+            format!("must not have more than {MAX_HEADERS} fields"),
+        ));
     }
     for (name, value) in members {
         let invalid = |reason| Err(Problem::invalid(format!("headers.{name}"), reason));
@@ -153,7 +178,10 @@ fn read_render(text: Option<String>) -> Result<Option<&'static str>, Problem> {
         Some("http") => Ok(Some("http")),
         Some("browser") => Ok(Some("browser")),
         Some("auto") => Ok(Some("auto")),
-        Some(_) => Err(Problem::invalid("render", "must be `http`, `browser` or `auto`")),
+        Some(_) => Err(Problem::invalid(
+            "render",
+            "must be `http`, `browser` or `auto`",
+        )),
     }
 }
 
@@ -164,9 +192,15 @@ fn read_wait(text: String) -> Result<HeaderValue, Problem> {
         Some(("ms", number)) => number.parse::<u64>().is_ok(),
         Some(_) => false,
     };
-    HeaderValue::try_from(text).ok().filter(|_| known).ok_or_else(|| {
-        Problem::invalid("wait", "must be `domcontentloaded`, `load`, `networkidle`, `selector:CSS` or `ms:N`")
-    })
+    HeaderValue::try_from(text)
+        .ok()
+        .filter(|_| known)
+        .ok_or_else(|| {
+            Problem::invalid(
+                "wait",
+                "must be `domcontentloaded`, `load`, `networkidle`, `selector:CSS` or `ms:N`",
+            )
+        })
 }
 
 /// `true` or an object of options; those are read where the picture is made.
@@ -174,7 +208,10 @@ fn read_screenshot(value: Option<Value>) -> Result<Screenshot, Problem> {
     match value {
         None | Some(Value::Bool(false)) => Ok(Screenshot::No),
         Some(Value::Bool(true) | Value::Object(_)) => Ok(Screenshot::Yes),
-        Some(_) => Err(Problem::invalid("screenshot", "must be true, false or an object")),
+        Some(_) => Err(Problem::invalid(
+            "screenshot",
+            "must be true, false or an object",
+        )),
     }
 }
 
@@ -184,7 +221,10 @@ fn read_timeout(value: Option<Value>) -> Result<Duration, Problem> {
     };
     match value.as_u64() {
         Some(millis) if (1..=MAX_TIMEOUT_MS).contains(&millis) => Ok(Duration::from_millis(millis)),
-        _ => Err(Problem::invalid("timeoutMs", format!("must be an integer from 1 to {MAX_TIMEOUT_MS}"))),
+        _ => Err(Problem::invalid(
+            "timeoutMs",
+            format!("must be an integer from 1 to {MAX_TIMEOUT_MS}"),
+        )),
     }
 }
 
@@ -222,10 +262,14 @@ mod tests {
 
     #[test]
     fn a_url_alone_is_a_get() {
-        let call = read(json!({"url": "HTTPS://Shop.Example/a b?q=%20#part", "body": null})).unwrap();
+        let call =
+            read(json!({"url": "HTTPS://Shop.Example/a b?q=%20#part", "body": null})).unwrap();
         assert_eq!(call.url, "HTTPS://Shop.Example/a b?q=%20#part");
         assert_eq!(call.hop.uri, "https://shop.example/a%20b?q=%20");
-        assert_eq!((call.hop.method, call.hop.headers.len(), call.hop.body.len()), (Method::GET, 0, 0));
+        assert_eq!(
+            (call.hop.method, call.hop.headers.len(), call.hop.body.len()),
+            (Method::GET, 0, 0)
+        );
         assert_eq!(call.timeout, Duration::from_secs(60));
     }
 
@@ -237,16 +281,23 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(call.hop.uri, "http://[::1]:8000/");
-        assert_eq!((call.hop.method, &call.hop.body[..]), (Method::POST, &b"data"[..]));
+        assert_eq!(
+            (call.hop.method, &call.hop.body[..]),
+            (Method::POST, &b"data"[..])
+        );
         let names: Vec<&str> = call.hop.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["x-b", "x-a", "cookie", "x-burdock-render", "x-burdock-wait"]);
+        assert_eq!(
+            names,
+            ["x-b", "x-a", "cookie", "x-burdock-render", "x-burdock-wait"]
+        );
         let own = read(json!({"url": "http://a.example", "method": "PURGE"})).unwrap();
         assert_eq!(own.hop.method.as_str(), "PURGE");
     }
 
     #[test]
     fn a_screenshot_asks_for_the_browser() {
-        let call = read(json!({"url": "http://a.example", "screenshot": {"format": "jpeg"}})).unwrap();
+        let call =
+            read(json!({"url": "http://a.example", "screenshot": {"format": "jpeg"}})).unwrap();
         assert_eq!(call.hop.headers[X_BURDOCK_RENDER], "browser");
     }
 
@@ -268,9 +319,18 @@ mod tests {
             (json!({"headers": {"a": "1\r\nb: 2"}}), "headers.a"),
             (json!({"headers": {"a": "1", "A": "2"}}), "headers.A"),
             (json!({"headers": {"Host": "x"}}), "headers.Host"),
-            (json!({"headers": {"Proxy-Authorization": "x"}}), "headers.Proxy-Authorization"),
-            (json!({"headers": {"X-Session-ID": "x"}}), "headers.X-Session-ID"),
-            (json!({"headers": {"X-Burdock-Render": "http"}}), "headers.X-Burdock-Render"),
+            (
+                json!({"headers": {"Proxy-Authorization": "x"}}),
+                "headers.Proxy-Authorization",
+            ),
+            (
+                json!({"headers": {"X-Session-ID": "x"}}),
+                "headers.X-Session-ID",
+            ),
+            (
+                json!({"headers": {"X-Burdock-Render": "http"}}),
+                "headers.X-Burdock-Render",
+            ),
             (json!({"body": "x"}), "body"),
             (json!({"body": {}, "method": "POST"}), "body"),
             (json!({"render": "paint"}), "render"),
@@ -287,9 +347,15 @@ mod tests {
             (json!({"colour": 1}), "colour"),
         ] {
             let mut call = json!({"url": "http://a.example/"});
-            call.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            call.as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
             let problem = read(call).expect_err(field);
-            assert_eq!((problem.name(), problem.field()), ("invalid", Some(field)), "{change}");
+            assert_eq!(
+                (problem.name(), problem.field()),
+                ("invalid", Some(field)),
+                "{change}"
+            );
         }
     }
 }

@@ -40,15 +40,27 @@ pub(super) async fn scrape(
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let session = named(&fields)?;
-    let Call { url, hop, timeout: limit } = Call::read(body.object()?)?;
+    let Call {
+        url,
+        hop,
+        timeout: limit,
+    } = Call::read(body.object()?)?;
     // Its own, so that what has no session shares no connection with any other call.
     let connection = Connection::new(client, Door::Scrape(session.clone().map(Named::by_id)));
     let Ok(fetched) = timeout(limit, fetch(&admin, hop, &connection)).await else {
-        let detail = format!("the page was not there after {} ms (`timeoutMs`)", limit.as_millis());
+        let detail = format!(
+            "the page was not there after {} ms (`timeoutMs`)",
+            limit.as_millis()
+        );
         let fault = Fault::new(Kind::UpstreamTimeout, detail);
         return Err(Problem::Fault { fault, session });
     };
-    let Fetched { hop, head, whole, redirects } = fetched.map_err(|problem| problem.of(session))?;
+    let Fetched {
+        hop,
+        head,
+        whole,
+        redirects,
+    } = fetched.map_err(|problem| problem.of(session))?;
     let (body, body_encoding) = encode(&whole.bytes, &head.headers);
     let page = Page {
         url: &url,
@@ -67,7 +79,9 @@ pub(super) async fn scrape(
     };
     let text = serde_json::to_vec(&page).expect("a page is a tree of strings and numbers");
     let mut response = Response::new(Body::new(Riding::new(Body::from(text), whole.place)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     Ok(response)
 }
 
@@ -88,8 +102,17 @@ async fn fetch(admin: &Admin, mut hop: Hop, connection: &Connection) -> Result<F
         let began = Instant::now();
         let (head, body) = send(admin, &hop, connection).await?.into_parts();
         let Some(next) = hop.after(head.status, &head.headers) else {
-            let whole = admin.pages.collect(body, MAX_PAGE).await.map_err(|unread| cut_off(&unread))?;
-            return Ok(Fetched { hop, head, whole, redirects });
+            let whole = admin
+                .pages
+                .collect(body, MAX_PAGE)
+                .await
+                .map_err(|unread| cut_off(&unread))?;
+            return Ok(Fetched {
+                hop,
+                head,
+                whole,
+                redirects,
+            });
         };
         if redirects.len() == MAX_REDIRECTS {
             let detail = format!("the page is behind more than {MAX_REDIRECTS} redirects");
@@ -105,7 +128,11 @@ async fn fetch(admin: &Admin, mut hop: Hop, connection: &Connection) -> Result<F
     }
 }
 
-async fn send(admin: &Admin, hop: &Hop, connection: &Connection) -> Result<http::Response<exchange::Body>, Problem> {
+async fn send(
+    admin: &Admin,
+    hop: &Hop,
+    connection: &Connection,
+) -> Result<http::Response<exchange::Body>, Problem> {
     let mut request = Request::new(RequestBody::full(hop.body.clone()));
     *request.method_mut() = hop.method.clone();
     *request.uri_mut() = hop.uri.clone();
@@ -127,7 +154,10 @@ async fn drain(room: &Room, body: exchange::Body) {
 
 fn cut_off<E: std::fmt::Display>(unread: &Unread<E>) -> Problem {
     let detail = match unread {
-        Unread::TooLarge => format!("the page is larger than the {} MiB that a scrape takes: use the proxy", MAX_PAGE >> 20),
+        Unread::TooLarge => format!(
+            "the page is larger than the {} MiB that a scrape takes: use the proxy",
+            MAX_PAGE >> 20
+        ),
         Unread::Broken(error) => format!("the page broke off: {error}"),
     };
     Fault::new(Kind::UpstreamProtocol, detail).into()
@@ -143,12 +173,17 @@ fn named(fields: &HeaderMap) -> Result<Option<SessionId>, Problem> {
     if values.any(|other| other != first) {
         return Err(invalid("is there twice, with different values"));
     }
-    SessionId::try_from(first.as_bytes()).map(Some).map_err(|error| invalid(&error.to_string()))
+    SessionId::try_from(first.as_bytes())
+        .map(Some)
+        .map_err(|error| invalid(&error.to_string()))
 }
 
 /// `http` or `browser`, without the reason.
 fn route(fields: &HeaderMap) -> String {
-    let route = fields.get(X_BURDOCK_ROUTE).map(field_text).unwrap_or_default();
+    let route = fields
+        .get(X_BURDOCK_ROUTE)
+        .map(field_text)
+        .unwrap_or_default();
     route.split(';').next().unwrap_or_default().to_owned()
 }
 
@@ -179,7 +214,10 @@ mod tests {
             fields
         };
         assert_eq!(named(&fields(&[])).unwrap(), None);
-        assert_eq!(named(&fields(&["a", "a"])).unwrap(), Some("a".parse().unwrap()));
+        assert_eq!(
+            named(&fields(&["a", "a"])).unwrap(),
+            Some("a".parse().unwrap())
+        );
         for wrong in [&["a", "b"][..], &["a b"], &[""]] {
             let problem = named(&fields(wrong)).expect_err("invalid");
             assert_eq!(problem.field(), Some("X-Session-ID"), "{wrong:?}");

@@ -48,13 +48,19 @@ pub(super) struct Followed {
 pub(super) fn field_text(value: &HeaderValue) -> String {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => text.to_owned(),
-        Err(_) => value.as_bytes().iter().map(|byte| char::from(*byte)).collect(),
+        Err(_) => value
+            .as_bytes()
+            .iter()
+            .map(|byte| char::from(*byte))
+            .collect(),
     }
 }
 
 /// The origin's fields: lower-case names, repeated ones joined with `, `, and `set-cookie` by line, as Playwright does.
 pub(super) fn fields_object(fields: &HeaderMap) -> Map<String, Value> {
-    let of_origin = fields.keys().filter(|name| **name != X_SESSION_ID && **name != X_BURDOCK_ROUTE);
+    let of_origin = fields
+        .keys()
+        .filter(|name| **name != X_SESSION_ID && **name != X_BURDOCK_ROUTE);
     of_origin
         .map(|name| {
             let values: Vec<String> = fields.get_all(name).iter().map(field_text).collect();
@@ -67,9 +73,17 @@ pub(super) fn fields_object(fields: &HeaderMap) -> Map<String, Value> {
 /// The body as a JSON string, and how to read that: text where the bytes are UTF-8 and nothing says that they mean
 /// something else, base64 of the bytes as they came in every other case, compressed ones and other charsets included.
 pub(super) fn encode<'a>(bytes: &'a [u8], fields: &HeaderMap) -> (Cow<'a, str>, &'static str) {
-    let coded = fields.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let charset = fields.get(CONTENT_TYPE).map(field_text).and_then(|kind| charset(&kind).map(str::to_ascii_lowercase));
-    let utf8 = matches!(charset.as_deref(), None | Some("utf-8" | "utf8" | "us-ascii" | "ascii"));
+    let coded = fields
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let charset = fields
+        .get(CONTENT_TYPE)
+        .map(field_text)
+        .and_then(|kind| charset(&kind).map(str::to_ascii_lowercase));
+    let utf8 = matches!(
+        charset.as_deref(),
+        None | Some("utf-8" | "utf8" | "us-ascii" | "ascii")
+    );
     match std::str::from_utf8(bytes) {
         Ok(text) if utf8 && !coded => (Cow::Borrowed(text), "utf8"),
         _ => (Cow::Owned(BASE64_STANDARD.encode(bytes)), "base64"),
@@ -80,7 +94,9 @@ pub(super) fn encode<'a>(bytes: &'a [u8], fields: &HeaderMap) -> (Cow<'a, str>, 
 fn charset(kind: &str) -> Option<&str> {
     kind.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -94,7 +110,10 @@ mod tests {
     fn fields(lines: &[(&'static str, &'static [u8])]) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
-            fields.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+            fields.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(value).unwrap(),
+            );
         }
         fields
     }
@@ -122,10 +141,18 @@ mod tests {
             (&[][..], &b"plain"[..], "utf8"),
             (&[], b"", "utf8"),
             (&[], b"\xff\xfe", "base64"),
-            (&[(kind, &b"text/html; charset=UTF-8"[..])], "gr\u{fc}n".as_bytes(), "utf8"),
+            (
+                &[(kind, &b"text/html; charset=UTF-8"[..])],
+                "gr\u{fc}n".as_bytes(),
+                "utf8",
+            ),
             (&[(kind, b"text/html;x=1; Charset=\"utf-8\"")], b"a", "utf8"),
             (&[(kind, b"text/html; charset=utf-8")], b"gr\xfcn", "base64"),
-            (&[(kind, b"text/html; charset=iso-8859-1")], b"gr\xfcn", "base64"),
+            (
+                &[(kind, b"text/html; charset=iso-8859-1")],
+                b"gr\xfcn",
+                "base64",
+            ),
             (&[(kind, b"text/html; charset=utf-16le")], b"a\0", "base64"),
             (&[("content-encoding", b"gzip")], b"abc", "base64"),
             (&[("content-encoding", b"identity")], b"abc", "utf8"),

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
-    LOCATION,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE,
+    HeaderMap, HeaderName, LOCATION,
 };
 use http::{Method, StatusCode, Uri};
 use url::{Position, Url};
@@ -47,7 +47,9 @@ impl Hop {
             _ => false,
         };
         let away = url.origin() != self.url.origin();
-        let dropped = |name: &HeaderName| to_get && OF_BODY.contains(name) || away && OF_ORIGIN.contains(name);
+        let dropped = |name: &HeaderName| {
+            to_get && OF_BODY.contains(name) || away && OF_ORIGIN.contains(name)
+        };
         // Rebuilt, as `HeaderMap::remove` would change the order.
         let headers = self
             .headers
@@ -58,9 +60,17 @@ impl Hop {
         Some(Self {
             url,
             uri,
-            method: if to_get { Method::GET } else { self.method.clone() },
+            method: if to_get {
+                Method::GET
+            } else {
+                self.method.clone()
+            },
             headers,
-            body: if to_get { Bytes::new() } else { self.body.clone() },
+            body: if to_get {
+                Bytes::new()
+            } else {
+                self.body.clone()
+            },
         })
     }
 }
@@ -71,7 +81,12 @@ pub(super) fn uri(url: &Url) -> Option<Uri> {
 }
 
 /// What describes a body, dropped with it.
-const OF_BODY: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE];
+const OF_BODY: [HeaderName; 4] = [
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LOCATION,
+    CONTENT_TYPE,
+];
 /// What was meant for one origin; the session's own cookies are chosen anew for each.
 const OF_ORIGIN: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
 
@@ -84,19 +99,31 @@ mod tests {
 
     fn hop(method: Method) -> Hop {
         let url = Url::parse("https://shop.example/a/b?q=1#part").unwrap();
-        let names = ["authorization", "accept", "content-type", "cookie", "x-mine"];
+        let names = [
+            "authorization",
+            "accept",
+            "content-type",
+            "cookie",
+            "x-mine",
+        ];
         Hop {
             uri: uri(&url).unwrap(),
             url,
             method,
-            headers: names.iter().map(|name| (name.parse().unwrap(), HeaderValue::from_static("v"))).collect(),
+            headers: names
+                .iter()
+                .map(|name| (name.parse().unwrap(), HeaderValue::from_static("v")))
+                .collect(),
             body: Bytes::from_static(b"data"),
         }
     }
 
     fn after(method: Method, status: u16, location: &str) -> Option<Hop> {
         let location = HeaderValue::from_bytes(location.as_bytes()).unwrap();
-        hop(method).after(StatusCode::from_u16(status).unwrap(), &HeaderMap::from_iter([(LOCATION, location)]))
+        hop(method).after(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::from_iter([(LOCATION, location)]),
+        )
     }
 
     #[test]
@@ -118,7 +145,11 @@ mod tests {
             assert_eq!(next.method.as_str(), wanted, "{status} {method}");
             let kept = wanted == method;
             assert_eq!(next.body.is_empty(), !kept, "{status} {method}");
-            assert_eq!(next.headers.contains_key(CONTENT_TYPE), kept, "{status} {method}");
+            assert_eq!(
+                next.headers.contains_key(CONTENT_TYPE),
+                kept,
+                "{status} {method}"
+            );
         }
     }
 
@@ -135,18 +166,36 @@ mod tests {
             ("/gr\u{fc}n", "https://shop.example/gr%C3%BCn#part"),
             ("", "https://shop.example/a/b?q=1#part"),
         ] {
-            assert_eq!(after(Method::GET, 302, location).unwrap().url.as_str(), wanted, "{location}");
+            assert_eq!(
+                after(Method::GET, 302, location).unwrap().url.as_str(),
+                wanted,
+                "{location}"
+            );
         }
     }
 
     #[test]
     fn what_leads_nowhere_is_the_answer() {
-        for (status, location) in
-            [(302, "mailto:a@b.example"), (302, "app://open"), (302, "http://[x"), (300, "/x"), (304, "/x"), (305, "/x"), (200, "/x")]
-        {
-            assert!(after(Method::GET, status, location).is_none(), "{status} {location}");
+        for (status, location) in [
+            (302, "mailto:a@b.example"),
+            (302, "app://open"),
+            (302, "http://[x"),
+            (300, "/x"),
+            (304, "/x"),
+            (305, "/x"),
+            (200, "/x"),
+        ] {
+            assert!(
+                after(Method::GET, status, location).is_none(),
+                "{status} {location}"
+            );
         }
-        assert!(hop(Method::GET).after(StatusCode::FOUND, &HeaderMap::new()).is_none(), "no Location");
+        assert!(
+            hop(Method::GET)
+                .after(StatusCode::FOUND, &HeaderMap::new())
+                .is_none(),
+            "no Location"
+        );
     }
 
     #[test]
@@ -161,7 +210,13 @@ mod tests {
             let next = after(Method::GET, 307, location).unwrap();
             let names: Vec<&str> = next.headers.keys().map(HeaderName::as_str).collect();
             let wanted: &[&str] = match kept {
-                true => &["authorization", "accept", "content-type", "cookie", "x-mine"],
+                true => &[
+                    "authorization",
+                    "accept",
+                    "content-type",
+                    "cookie",
+                    "x-mine",
+                ],
                 false => &["accept", "content-type", "x-mine"],
             };
             assert_eq!(names, wanted, "{location}");
