@@ -203,8 +203,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_reads_what_serde_json_writes(value in any_json()) {
-            prop_assert_eq!(parse(value.to_string().as_bytes()).unwrap(), value);
+        fn without_repeats_it_reads_as_serde_json_does(value in any_json()) {
+            let text = value.to_string();
+            let wanted: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(parse(text.as_bytes()).unwrap(), wanted);
         }
     }
 }

@@ -63,7 +63,7 @@ async fn serve(house: Arc<House>, stream: TcpStream, client: SocketAddr, place: 
         tracing::debug!(%client, %error, "TCP_NODELAY cannot be set");
     }
     let mut wire = Wire::new(stream);
-    let detected = timeout(house.bounds.header_read_timeout, async {
+    let detecting = timeout(house.bounds.header_read_timeout, async {
         loop {
             match detect(wire.seen()) {
                 Detected::NeedMore => {}
@@ -73,8 +73,12 @@ async fn serve(house: Arc<House>, stream: TcpStream, client: SocketAddr, place: 
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
-    })
-    .await;
+    });
+    let detected = tokio::select! {
+        biased;
+        detected = detecting => detected,
+        () = house.closing.cancelled() => return,
+    };
     let protocol = match detected {
         // Whatever is no HTTP/2 is HTTP/1.1, or becomes its 400.
         Ok(Ok(detected)) => detected,

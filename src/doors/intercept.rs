@@ -34,7 +34,12 @@ where
             .map_err(std::io::Error::other)?;
         start.into_stream(config).await
     };
-    let stream = match timeout(house.bounds.header_read_timeout, accept).await {
+    let accepted = tokio::select! {
+        biased;
+        accepted = timeout(house.bounds.header_read_timeout, accept) => accepted,
+        () = house.closing.cancelled() => return,
+    };
+    let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             explain(&error, client, &authority, &house.ca);

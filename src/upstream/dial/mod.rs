@@ -16,7 +16,7 @@ use tracing::debug;
 pub use self::error::{DialError, Phase};
 
 use self::race::{interleave, race};
-use super::policy::{Permitted, Policy};
+use super::policy::{Denied, Permitted, Policy};
 use crate::config::ConnectTo;
 use crate::message::{Authority, Host};
 
@@ -137,12 +137,16 @@ impl Dialer {
                 Ok(addr) => permitted.push(addr),
                 Err(why) => {
                     debug!(%authority, %addr, %why, "address denied");
-                    denied.get_or_insert((addr, why));
+                    let is_loop = matches!(why, Denied::Loop { .. });
+                    if is_loop || denied.is_none() {
+                        denied = Some((addr, why));
+                    }
                 }
             }
         }
         match denied {
-            Some((addr, why)) if permitted.is_empty() => Err(DialError::Denied {
+            // A name that leads here by one of its addresses means this process, whichever answers.
+            Some((addr, why)) if permitted.is_empty() || matches!(why, Denied::Loop { .. }) => Err(DialError::Denied {
                 authority: authority.clone(),
                 addr,
                 why,
