@@ -84,7 +84,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire.with_flood()), service);
     let mut connection = pin!(connection);
     watch(&served, &pulse, |cx, close| {
         if close {

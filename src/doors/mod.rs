@@ -2,6 +2,7 @@
 
 mod accept;
 mod detect;
+mod flood;
 mod http;
 mod intercept;
 mod pulse;

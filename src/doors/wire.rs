@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::flood::Flood;
 use super::pulse::Pulse;
 use crate::exchange::Interim;
 use crate::fault::{Fault, Kind};
@@ -25,6 +26,8 @@ pub(super) struct Wire<S> {
     answer: Bytes,
     /// Set once HTTP/1 is spoken on it.
     pulse: Option<Arc<Pulse>>,
+    /// Set once HTTP/2 is spoken on it.
+    flood: Option<Flood>,
     /// The client has closed its half; how long that is kept from hyper.
     ended: Option<Pin<Box<Sleep>>>,
     /// Interim responses to be written where hyper has nothing under way.
@@ -44,6 +47,7 @@ impl<S> Wire<S> {
             seen: BytesMut::new(),
             answer: Bytes::new(),
             pulse: None,
+            flood: None,
             ended: None,
             interim: None,
             between: true,
@@ -65,6 +69,12 @@ impl<S> Wire<S> {
             pulse.arrived(&self.seen);
         }
         self.pulse = Some(Arc::clone(pulse));
+        self
+    }
+
+    /// The same stream, on which HTTP/2 will be spoken.
+    pub(super) fn with_flood(mut self) -> Self {
+        self.flood = Some(Flood::new(std::time::Instant::now()));
         self
     }
 
@@ -102,6 +112,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         if !this.seen.is_empty() {
             let count = this.seen.len().min(buf.remaining());
+            if let Some(flood) = &mut this.flood {
+                flood.arrived(&this.seen[..count], std::time::Instant::now()).map_err(io::Error::other)?;
+            }
             buf.put_slice(&this.seen[..count]);
             this.seen.advance(count);
             if this.seen.is_empty() {
@@ -117,10 +130,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let new = &buf.filled()[before..];
+        if let Some(flood) = &mut this.flood {
+            flood.arrived(new, std::time::Instant::now()).map_err(io::Error::other)?;
+        }
         let Some(pulse) = &this.pulse else {
             return Poll::Ready(Ok(()));
         };
-        let new = &buf.filled()[before..];
         if !new.is_empty() {
             pulse.arrived(new);
         } else if buf.remaining() > 0 && !pulse.is_quiet() {

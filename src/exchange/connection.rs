@@ -1,9 +1,10 @@
 //! The facts about a client's connection, and whom a request on it is for.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Version};
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ pub struct Connection {
     pub interim: Option<Arc<Interim>>,
     /// Connections to origins for requests without a session; made when the first of them comes.
     pool: OnceLock<Arc<Pool>>,
+    /// Whether requests of a session go over these connections as well.
+    pinned: AtomicBool,
 }
 
 /// How a request says whom it is for.
@@ -78,12 +81,31 @@ impl Connection {
             door,
             interim: None,
             pool: OnceLock::new(),
+            pinned: AtomicBool::new(false),
         }
     }
 
     /// Connections to origins that belong to this client connection alone.
     pub(super) fn pool(&self, terms: &Arc<Terms>) -> &Arc<Pool> {
         self.pool.get_or_init(|| Pool::new(terms))
+    }
+
+    /// Whether the request must go over a connection that only this client connection uses.
+    ///
+    /// NTLM and Negotiate authenticate a connection, not a request (RFC 4559, section 6): whoever else sent a request over it
+    /// would be taken for this client. From the first such request on everything of this client connection goes that way.
+    pub(super) fn pins(&self, request: &Request<RequestBody>) -> bool {
+        if self.pinned.load(Ordering::Relaxed) {
+            return true;
+        }
+        let pins = request.headers().get(AUTHORIZATION).is_some_and(|value| {
+            let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        });
+        if pins {
+            self.pinned.store(true, Ordering::Relaxed);
+        }
+        pins
     }
 
     /// The connection that a CONNECT made to this origin, if it is not in use yet.

@@ -17,8 +17,8 @@ impl Exchange {
         from: &Connection,
     ) -> Result<Answer, Fault> {
         let pool = match session {
-            Some(session) => session.pool(),
-            None => from.pool(&self.pool_terms),
+            Some(session) if !from.pins(&request) => session.pool(),
+            _ => from.pool(&self.pool_terms),
         };
         let origin = &destination.origin;
         let spare = || from.take_spare(origin);
