@@ -43,8 +43,9 @@ async fn serve(config: Config) -> Result<(), AppError> {
 
 /// The first SIGTERM or SIGINT ends it in order, the second at once.
 async fn stop_on_signal(end: CancellationToken) {
-    let signals = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    let (mut term, mut int) = match signals {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let [term, int, hup] = signals;
+    let (mut term, mut int, mut hup) = match term.and_then(|term| Ok((term, int?, hup?))) {
         Ok(signals) => signals,
         Err(error) => {
             tracing::warn!(%error, "signals cannot be listened for: they end burdock at once");
@@ -55,6 +56,10 @@ async fn stop_on_signal(end: CancellationToken) {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            _ = hup.recv() => {
+                tracing::warn!("SIGHUP: this version does not reload its configuration; restart it instead");
+                continue;
+            }
         }
         if end.is_cancelled() {
             tracing::warn!("stopping at once");

@@ -17,7 +17,7 @@ use super::detect::{Detected, detect};
 use super::http::{Served, serve_http1, serve_http2};
 use super::intercept;
 use super::wire::Wire;
-use crate::exchange::{Body, Connection, Door, Tunnel};
+use crate::exchange::{Body, Connection, Door, Tunnel, may_leave};
 use crate::fault::{Fault, Kind};
 use crate::message::fields::X_SESSION_ID;
 use crate::message::{Authority, Scheme};
@@ -59,6 +59,7 @@ async fn open(
         }
         None => None,
     };
+    may_leave(visit.as_deref().map(|session| &**session))?;
     let passthrough = served.house.tls.is_passed_through(&authority.host);
     // A session that has a connection there knows the target to be alive.
     let alive = !passthrough && visit.as_ref().is_some_and(|visit| has_idle(visit, &authority));

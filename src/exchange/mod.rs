@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 pub use self::body::Body;
 use self::body::Flight;
 pub use self::connection::{Connection, Destination, Door, Tunnel};
+pub use self::fetch::may_leave;
 pub use self::identify::{Carriers, Named};
 pub use self::interim::Interim;
 use crate::fault::Fault;

@@ -5,7 +5,7 @@ use http::Request;
 use crate::fault::{Fault, Kind};
 use crate::message::fields::X_BURDOCK_RENDER;
 use crate::registry::LiveSession;
-use crate::routing::{self, Route};
+use crate::routing::{self, Reason, Route};
 use crate::session::settings::Render;
 use crate::upstream::RequestBody;
 
@@ -21,8 +21,11 @@ pub(super) fn choose(request: &Request<RequestBody>, session: Option<&LiveSessio
         Route::Browser(reason) => Err(Fault::new(
             Kind::BrowserUnavailable,
             format!(
-                "the {} asks for the browser route, which this build of burdock does not have; ask for `http`",
-                reason.as_str()
+                "{} asks for the browser route, which this version of burdock does not have; ask for `http`",
+                match reason {
+                    Reason::Header => "the request",
+                    Reason::Session => "the session",
+                }
             ),
         )),
     }

@@ -94,6 +94,8 @@ pub struct Profile {
     pub defaults: Vec<(HeaderName, HeaderValue)>,
     /// The session's route, where it names one.
     pub render: Option<Render>,
+    /// Whether the session is to leave by an upstream proxy of its own.
+    pub has_upstream_proxy: bool,
 }
 
 /// How settings become a profile and a limiter's policy; the same for every session of a registry.
@@ -482,6 +484,7 @@ impl Profile {
                 })
                 .collect(),
             render: settings.render,
+            has_upstream_proxy: settings.upstream_proxy.is_some(),
         }
     }
 }
