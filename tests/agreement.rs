@@ -126,9 +126,9 @@ fn difference(case: &Case, held: &Held) -> Option<String> {
     let theirs: Cookies = held.cookies.iter().map(of_chromium).collect();
     let agree = earliest.keys().eq(theirs.keys())
         && latest.keys().eq(theirs.keys())
-        && theirs.iter().all(|(cookie, expires)| {
-            earliest[cookie] <= *expires && *expires <= latest[cookie]
-        });
+        && theirs
+            .iter()
+            .all(|(cookie, expires)| earliest[cookie] <= *expires && *expires <= latest[cookie]);
     (!agree).then(|| {
         let name = &case.name;
         format!("{name}: the jar holds {earliest:?} to {latest:?}, Chromium {theirs:?}")

@@ -189,7 +189,7 @@ async fn python_websockets_pass() {
 }
 
 /// A home folder whose NSS store trusts burdock's CA: what Chromium asks on Linux.
-pub async fn home_that_trusts(burdock: &Burdock) -> PathBuf {
+async fn home_that_trusts(burdock: &Burdock) -> PathBuf {
     let home = burdock.folder().join("home");
     let store = home.join(".pki/nssdb");
     std::fs::create_dir_all(&store).expect("our folder");

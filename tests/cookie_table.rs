@@ -1,8 +1,8 @@
-//! The table of cookie cases (`src/session/jar/tests/cases.json`), put to burdock on the wire and to Chromium, so
-//! that both routes of a session agree on which cookies exist.
+//! The table of cookie cases (`src/session/jar/tests/cases.json`) on the wire: what the jar does by itself, the whole
+//! of burdock does between a client and an origin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::Uri;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::support::client::request;
 use crate::support::origin::Seen;
-use crate::support::{Burdock, Origin, Reply, tls, tool, within_time};
+use crate::support::{Burdock, Origin, Reply, tls, within_time};
 
 /// Responses that set cookies, and what a later request carries; see `cases.rs` beside the table.
 #[derive(Clone, Deserialize)]
@@ -22,7 +22,6 @@ struct Case {
     last: Response,
     to: String,
     cookie: String,
-    chromium: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -45,12 +44,9 @@ impl Case {
     }
 }
 
-fn table_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/jar/tests/cases.json")
-}
-
 fn table() -> Vec<Case> {
-    let text = std::fs::read_to_string(table_file()).expect("a file of the repository");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/jar/tests/cases.json");
+    let text = std::fs::read_to_string(file).expect("a file of the repository");
     let cases: Vec<Case> = serde_json::from_str(&text).expect("cases of that shape");
     assert!(cases.len() > 300, "{} cases", cases.len());
     cases
@@ -84,7 +80,7 @@ impl Web {
                 response
                     .into_iter()
                     .flat_map(|response| &response.set)
-                    .fold(page, |page, line| page.cookie(line))
+                    .fold(page, |page, line| page.cookie(&octets(line)))
             }
         };
         let plain = Origin::plain("web").respond(script(cases)).start().await;
@@ -136,27 +132,9 @@ fn visit_of(seen: &Seen) -> Option<(usize, usize)> {
     Some((case.parse().ok()?, visit.parse().ok()?))
 }
 
-/// Names every case in which something else was sent than `wanted` says.
-fn compare(cases: &[Case], sent: &BTreeMap<usize, String>, wanted: impl Fn(&Case) -> &str) {
-    let differences: Vec<String> = cases
-        .iter()
-        .enumerate()
-        .filter(|(number, case)| sent.get(number).map(String::as_str) != Some(wanted(case)))
-        .map(|(number, case)| {
-            format!(
-                "{}: sent {:?}, wanted {:?}",
-                case.name,
-                sent.get(&number),
-                wanted(case)
-            )
-        })
-        .collect();
-    let (count, all) = (differences.len(), cases.len());
-    assert!(
-        differences.is_empty(),
-        "{count} of {all} cases:\n{}",
-        differences.join("\n")
-    );
+/// A string of the table as it is on the wire: each `char` one byte of its UTF-8.
+fn octets(text: &str) -> String {
+    text.bytes().map(char::from).collect()
 }
 
 #[tokio::test]
@@ -176,23 +154,20 @@ async fn burdock_sends_what_the_table_says() {
         }
     };
     within_time(Duration::from_secs(60), "the walk through the table", walk).await;
-    compare(&cases, &web.sent(&cases), |case| &case.cookie);
-}
-
-#[tokio::test]
-async fn chromium_sends_what_the_table_says() {
-    let cases = table();
-    let web = Web::of(&cases).await;
-    let home = crate::clients::home_that_trusts(&web.burdock).await;
-    let mut walk = tool::command(&tool::on_path(&["node"]));
-    walk.arg(tool::script("chromium_cookies.js"))
-        .arg(format!("http://{}", web.burdock.proxy))
-        .arg(tool::on_path(&["chromium"]))
-        .arg(table_file())
-        .env("NODE_PATH", tool::node_modules())
-        .env("HOME", home);
-    tool::stdout(walk).await;
-    compare(&cases, &web.sent(&cases), |case| {
-        case.chromium.as_ref().unwrap_or(&case.cookie)
-    });
+    let sent = web.sent(&cases);
+    let differences: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .filter(|(number, case)| sent.get(number) != Some(&octets(&case.cookie)))
+        .map(|(number, case)| {
+            let found = sent.get(&number);
+            format!("{}: sent {found:?}, wanted {:?}", case.name, case.cookie)
+        })
+        .collect();
+    let (count, all) = (differences.len(), cases.len());
+    assert!(
+        differences.is_empty(),
+        "{count} of {all} cases:\n{}",
+        differences.join("\n")
+    );
 }

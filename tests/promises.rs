@@ -2,6 +2,12 @@
 //!
 //! All of it is one program, since linking is what test builds spend their time on.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "panicking is how a test fails"
+)]
+
 use std::path::Path;
 
 mod support;
@@ -20,6 +26,7 @@ mod isolation;
 mod limits;
 mod memory;
 mod proxy;
+mod readme;
 mod safety;
 mod scrape;
 mod sessions;

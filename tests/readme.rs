@@ -1,4 +1,4 @@
-//! The README's tour: every command in it runs, and prints what the README says it prints.
+//! The README: every command of its tour runs and prints what it is said to print, and its recipes work.
 //!
 //! A `sh` block of the tour is run as it stands, but for the ports and for how burdock is started; a `text` block after it is what
 //! it prints, where `…` stands for anything. A block below `<!-- keeps running -->` is left running until the end.
@@ -12,39 +12,64 @@ use tempfile::TempDir;
 
 use crate::support::burdock::reap;
 use crate::support::eventually;
-use crate::support::tool::{command, on_path, stdout};
+use crate::support::tool::{command, node_modules, on_path, python, stdout};
 
 #[tokio::test]
 async fn the_tour_does_what_it_says() {
     let readme = readme();
     let blocks = blocks(&section(&readme, "## A ten-minute tour"));
-    let tour = Tour::new();
-    let mut ports: Vec<(&str, String)> = Vec::new();
-    let mut running = Vec::new();
+    let mut tour = Tour::new();
     for block in &blocks {
-        let text = |text: &str| {
-            let text = text.replace("cargo run --release", &tour.start);
-            ports
-                .iter()
-                .fold(text, |text, (written, free)| text.replace(written, free))
-        };
-        let (sh, prints) = (text(&block.sh), text(&block.prints));
-        if block.keeps_running {
-            let program = tour.start(&sh);
-            let said = program.says(&prints).await;
-            ports.extend(ports_in(&said));
-            running.push(program);
-        } else {
-            let said = stdout(tour.shell(&sh)).await;
-            assert!(
-                fits(&prints, &said),
-                "README.md, line {}:\n{sh}\nis to print\n{prints}\nand prints\n{said}",
-                block.line
-            );
-        }
+        tour.take(block).await;
     }
-    assert_eq!(running.len(), 1, "the tour starts its servers");
+    assert_eq!(tour.running.len(), 1, "the tour starts its servers");
     assert!(blocks.len() > 10, "only {} blocks were found", blocks.len());
+}
+
+/// Those for Python and Node, as visitor `a`, who is logged in. Playwright's is in `clients.rs`, with the browser it needs.
+#[tokio::test]
+async fn the_recipes_do_what_they_say() {
+    let readme = readme();
+    let mut tour = Tour::new();
+    for block in blocks(&section(&readme, "## A ten-minute tour"))
+        .iter()
+        .take(3)
+    {
+        tour.take(block).await;
+    }
+    let recipes = section(&readme, "## Recipes");
+    let mut run = 0;
+    for (language, code) in code(&recipes) {
+        let (name, runner) = match language {
+            "python" if code.contains("import scrapy") => (
+                "spider.py",
+                vec![
+                    python(),
+                    "-m".into(),
+                    "scrapy".into(),
+                    "runspider".into(),
+                    "--nolog".into(),
+                ],
+            ),
+            "python" => ("recipe.py", vec![python()]),
+            "js" if !code.contains("playwright") => ("recipe.js", vec![on_path(&["node"])]),
+            _ => continue,
+        };
+        fs::write(tour.folder.path().join(name), tour.with_ports(&code))
+            .expect("the folder is ours");
+        let mut recipe = command(&runner[0]);
+        recipe
+            .args(&runner[1..])
+            .arg(name)
+            .current_dir(tour.folder.path())
+            .env("NODE_PATH", node_modules())
+            .env("NODE_EXTRA_CA_CERTS", "certs/burdock-ca.pem")
+            .env("HTTPS_PROXY", tour.with_ports("http://a:x@127.0.0.1:8080"));
+        let said = stdout(recipe).await;
+        assert!(said.contains("ada, by"), "{code}\nprints\n{said}");
+        run += 1;
+    }
+    assert_eq!(run, 5, "requests, httpx, Scrapy and two of Node");
 }
 
 #[test]
@@ -154,11 +179,27 @@ fn section<'a>(text: &'a str, heading: &str) -> Vec<(usize, &'a str)> {
     section
 }
 
-/// A folder to take the tour in.
+/// The code blocks of a section that name a language, with it.
+fn code<'a>(section: &[(usize, &'a str)]) -> Vec<(&'a str, String)> {
+    let mut found = Vec::new();
+    let mut lines = section.iter().map(|(_, text)| *text);
+    while let Some(text) = lines.next() {
+        if let Some(language) = text.strip_prefix("```") {
+            let body: Vec<&str> = lines.by_ref().take_while(|text| *text != "```").collect();
+            found.push((language, body.join("\n") + "\n"));
+        }
+    }
+    found
+}
+
+/// Somebody who takes the tour, in a folder of their own.
 struct Tour {
     folder: TempDir,
     /// What stands for `cargo run --release`: the binary under test, on free ports.
     start: String,
+    /// The ports that the README writes, each with the one that was free.
+    ports: Vec<(&'static str, String)>,
+    running: Vec<Running>,
 }
 
 impl Tour {
@@ -167,7 +208,37 @@ impl Tour {
         Self {
             folder: TempDir::with_prefix("burdock-tour-").expect("a temporary folder"),
             start: format!("'{binary}' --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0"),
+            ports: Vec::new(),
+            running: Vec::new(),
         }
+    }
+
+    /// Runs a block, which must succeed and print what it is to print.
+    async fn take(&mut self, block: &Block) {
+        let sh = self
+            .with_ports(&block.sh)
+            .replace("cargo run --release", &self.start);
+        if block.keeps_running {
+            let program = self.start(&sh);
+            let said = program.says(&block.prints).await;
+            self.ports = ports_in(&said);
+            self.running.push(program);
+            return;
+        }
+        let prints = self.with_ports(&block.prints);
+        let said = stdout(self.shell(&sh)).await;
+        assert!(
+            fits(prints.trim_end(), said.trim_end()),
+            "README.md, line {}:\n{sh}\nis to print\n{prints}\nand prints\n{said}",
+            block.line
+        );
+    }
+
+    fn with_ports(&self, text: &str) -> String {
+        let ports = self.ports.iter();
+        ports.fold(text.to_owned(), |text, (written, free)| {
+            text.replace(written, free)
+        })
     }
 
     /// A command of the tour, as a reader's shell would run it; any line of it that fails ends it.

@@ -1,6 +1,6 @@
 //! The admin API (docs/INTERFACE.md, section 6): sessions and their state, scraping, health, the CA's certificate.
 //!
-//! Every call passes [`guard`] first. Handlers read and check, ask the registry or the exchange, and answer; no rule of
+//! Every call passes the guard first. Handlers read and check, ask the registry or the exchange, and answer; no rule of
 //! cookies, settings or routes lives here.
 
 mod body;

@@ -16,14 +16,14 @@ use super::client::{Answer, Client, request};
 use super::{Origin, eventually, tls, within};
 
 /// A running burdock; dropped, it is killed with its process group and reaped.
-pub struct Burdock {
+pub(crate) struct Burdock {
     child: Child,
     folder: TempDir,
     log: Arc<Log>,
-    pub proxy: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// The folder of its CA.
-    pub ca_dir: PathBuf,
+    pub(crate) ca_dir: PathBuf,
 }
 
 impl Burdock {
@@ -32,7 +32,7 @@ impl Burdock {
         clippy::new_ret_no_self,
         reason = "reads as `Burdock::new().config(..).start()`"
     )]
-    pub fn new() -> Builder {
+    pub(crate) fn new() -> Builder {
         Builder {
             config: toml::Table::new(),
             flags: Vec::new(),
@@ -42,7 +42,7 @@ impl Burdock {
     }
 
     /// One in front of `origins`, with the defaults else.
-    pub async fn before(origins: &[&Origin]) -> Self {
+    pub(crate) async fn before(origins: &[&Origin]) -> Self {
         origins
             .iter()
             .fold(Self::new(), |builder, origin| builder.connect_to(origin))
@@ -51,17 +51,17 @@ impl Burdock {
     }
 
     /// A client that trusts its CA and names no session.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.proxy, &self.ca_pem())
     }
 
     /// A client whose every request says `X-Session-ID: id`.
-    pub fn visitor(&self, id: &str) -> Client {
+    pub(crate) fn visitor(&self, id: &str) -> Client {
         self.client().session(id)
     }
 
     /// A call of the admin API; an empty `body` is none.
-    pub async fn api(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn api(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut call = request(method, &format!("http://{}{path}", self.admin));
         if !body.is_empty() {
             call = call.header("content-type", "application/json");
@@ -70,7 +70,7 @@ impl Burdock {
     }
 
     /// A call of the admin API with fields of its own.
-    pub async fn api_call(&self, call: http::request::Builder, body: &str) -> Answer {
+    pub(crate) async fn api_call(&self, call: http::request::Builder, body: &str) -> Answer {
         let mut direct = Client::direct(self.admin);
         direct
             .send(call.body(body.to_owned().into()).expect("a valid call"))
@@ -78,40 +78,40 @@ impl Burdock {
     }
 
     /// The session object, as the admin API shows it.
-    pub async fn session(&self, id: &str) -> serde_json::Value {
+    pub(crate) async fn session(&self, id: &str) -> serde_json::Value {
         let answer = self.api("GET", &format!("/api/v1/sessions/{id}"), "").await;
         assert_eq!(answer.status, 200, "session {id}: {answer:?}");
         answer.json()
     }
 
     /// Its CA's certificate.
-    pub fn ca_pem(&self) -> String {
+    pub(crate) fn ca_pem(&self) -> String {
         let path = self.ca_dir.join("burdock-ca.pem");
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// Its CA's certificate as a file.
-    pub fn ca_file(&self) -> PathBuf {
+    pub(crate) fn ca_file(&self) -> PathBuf {
         self.ca_dir.join("burdock-ca.pem")
     }
 
     /// Its folder, where tests may put files of theirs.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// What it logged up to now.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.text()
     }
 
     /// Waits until the log has `text`.
-    pub async fn logged(&self, text: &str) {
+    pub(crate) async fn logged(&self, text: &str) {
         self.log.has(text).await;
     }
 
     /// Its resident memory in bytes.
-    pub fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("it is running");
         let line = status
@@ -127,12 +127,12 @@ impl Burdock {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).expect("it is running");
     }
 
     /// Waits for its end.
-    pub async fn exited(&mut self) -> ExitStatus {
+    pub(crate) async fn exited(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the end of burdock", async || {
             child.try_wait().expect("a child of ours")
@@ -151,7 +151,7 @@ impl Drop for Burdock {
 }
 
 /// A burdock before it runs.
-pub struct Builder {
+pub(crate) struct Builder {
     config: toml::Table,
     flags: Vec<String>,
     env: Vec<(String, String)>,
@@ -161,7 +161,7 @@ pub struct Builder {
 impl Builder {
     /// Adds to the config file; tables of earlier calls are added to.
     #[must_use]
-    pub fn config(mut self, text: &str) -> Self {
+    pub(crate) fn config(mut self, text: &str) -> Self {
         merge(
             &mut self.config,
             toml::from_str(text).expect("a test's config is TOML"),
@@ -171,27 +171,27 @@ impl Builder {
 
     /// Adds a command line argument.
     #[must_use]
-    pub fn flag(mut self, flag: &str) -> Self {
+    pub(crate) fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
         self
     }
 
     /// Sets an environment variable.
     #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Reaches `origin` by its name and its scheme's port.
     #[must_use]
-    pub fn connect_to(mut self, origin: &Origin) -> Self {
+    pub(crate) fn connect_to(mut self, origin: &Origin) -> Self {
         self.connect_to.push(origin.connect_to());
         self
     }
 
     /// Starts it and waits until both listeners and the CA are announced.
-    pub async fn start(self) -> Burdock {
+    pub(crate) async fn start(self) -> Burdock {
         let ca_dir = self.value_of("--ca-dir").map(PathBuf::from);
         let (mut child, folder) = self.spawn();
         let log = Log::of(&mut child);
@@ -231,7 +231,7 @@ impl Builder {
     }
 
     /// Runs it where it is expected to refuse: its exit code and all that it said.
-    pub async fn refused(self) -> (Option<i32>, String) {
+    pub(crate) async fn refused(self) -> (Option<i32>, String) {
         let (mut child, _folder) = self.spawn();
         let log = Log::of(&mut child);
         let ended = async {
@@ -400,7 +400,7 @@ impl Log {
 }
 
 /// Kills the process group of `child`, which it leads, and waits for it.
-pub fn reap(child: &mut Child) {
+pub(crate) fn reap(child: &mut Child) {
     // Both fail where it has ended already, which is what they are for.
     let _ = kill_process_group(pid(child), Signal::KILL);
     let _ = child.wait();

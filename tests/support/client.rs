@@ -21,11 +21,11 @@ use super::raw::{Raw, RawAnswer, Stream, text};
 use super::{tls, within};
 
 /// A request body; text and bytes become one by `into`.
-pub struct Body(BoxBody<Bytes, Infallible>);
+pub(crate) struct Body(BoxBody<Bytes, Infallible>);
 
 impl Body {
     /// A body that is made while it is sent.
-    pub fn stream(
+    pub(crate) fn stream(
         body: impl http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
     ) -> Self {
         Self(BoxBody::new(body))
@@ -39,34 +39,34 @@ impl<T: Into<Bytes>> From<T> for Body {
 }
 
 /// A request to be filled.
-pub fn request(method: &str, url: &str) -> http::request::Builder {
+pub(crate) fn request(method: &str, url: &str) -> http::request::Builder {
     Request::builder().method(method).uri(url)
 }
 
 /// A whole response.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub version: Version,
-    pub fields: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) version: Version,
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// The first field of that name as text.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .get(name)
             .map(|value| value.to_str().expect("visible ASCII"))
     }
 
     /// The body as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text(&self.body)
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
@@ -91,7 +91,7 @@ impl From<RawAnswer> for Answer {
 }
 
 /// A client of one proxy. It keeps its connections: one for plain HTTP, one tunnel an authority.
-pub struct Client {
+pub(crate) struct Client {
     proxy: SocketAddr,
     ca_pem: Option<String>,
     alpn: &'static [&'static str],
@@ -102,7 +102,7 @@ pub struct Client {
 
 impl Client {
     /// A client that sends HTTP/1.1 inside tunnels.
-    pub fn new(proxy: SocketAddr, ca_pem: &str) -> Self {
+    pub(crate) fn new(proxy: SocketAddr, ca_pem: &str) -> Self {
         Self {
             ca_pem: Some(ca_pem.to_owned()),
             ..Self::direct(proxy)
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// A client that speaks to a server itself, without TLS.
-    pub fn direct(server: SocketAddr) -> Self {
+    pub(crate) fn direct(server: SocketAddr) -> Self {
         Self {
             proxy: server,
             ca_pem: None,
@@ -123,7 +123,7 @@ impl Client {
 
     /// Offers h2 alone inside tunnels.
     #[must_use]
-    pub fn http2(self) -> Self {
+    pub(crate) fn http2(self) -> Self {
         Self {
             alpn: &["h2"],
             ..self
@@ -132,14 +132,14 @@ impl Client {
 
     /// Sends this field with every request (to a proxy: inside the tunnel).
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Sends this field with every `CONNECT`.
     #[must_use]
-    pub fn with_connect(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_connect(mut self, name: &str, value: &str) -> Self {
         self.connect_fields
             .push((name.to_owned(), value.to_owned()));
         self
@@ -147,30 +147,30 @@ impl Client {
 
     /// `X-Session-ID` on every request.
     #[must_use]
-    pub fn session(self, id: &str) -> Self {
+    pub(crate) fn session(self, id: &str) -> Self {
         self.with("X-Session-ID", id)
     }
 
     /// `X-Session-ID` on every `CONNECT`.
     #[must_use]
-    pub fn tunnel_session(self, id: &str) -> Self {
+    pub(crate) fn tunnel_session(self, id: &str) -> Self {
         self.with_connect("X-Session-ID", id)
     }
 
     /// `Proxy-Authorization: Basic`, where clients send it: on every `CONNECT` and every plain request.
     #[must_use]
-    pub fn credentials(self, user: &str, password: &str) -> Self {
+    pub(crate) fn credentials(self, user: &str, password: &str) -> Self {
         self.with_connect("Proxy-Authorization", &basic(user, password))
     }
 
     /// A GET.
-    pub async fn get(&mut self, url: &str) -> Answer {
+    pub(crate) async fn get(&mut self, url: &str) -> Answer {
         self.send(request("GET", url).body("".into()).expect("a valid URL"))
             .await
     }
 
     /// A POST.
-    pub async fn post(&mut self, url: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&mut self, url: &str, body: &str) -> Answer {
         self.send(
             request("POST", url)
                 .body(body.to_owned().into())
@@ -180,7 +180,7 @@ impl Client {
     }
 
     /// Sends a request whose URI is absolute, and reads the whole response.
-    pub async fn send(&mut self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&mut self, request: Request<Body>) -> Answer {
         match self.stream(request).await {
             Ok(response) => {
                 let (parts, body) = response.into_parts();
@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// Sends a request and gives the response while its body arrives, or the refusal of the `CONNECT`.
-    pub async fn stream(
+    pub(crate) async fn stream(
         &mut self,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Answer> {
@@ -240,7 +240,7 @@ impl Client {
     }
 
     /// A `CONNECT` to `HOST:PORT` and what it answered; the connection goes on where that was 200.
-    pub async fn connect(&self, target: &str) -> (RawAnswer, Raw) {
+    pub(crate) async fn connect(&self, target: &str) -> (RawAnswer, Raw) {
         let mut wire = Raw::connect(self.proxy).await;
         let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
         for (name, value) in &self.connect_fields {
@@ -252,20 +252,20 @@ impl Client {
     }
 
     /// An open tunnel to `HOST:PORT`.
-    pub async fn tunnel(&self, target: &str) -> Raw {
+    pub(crate) async fn tunnel(&self, target: &str) -> Raw {
         let (answer, wire) = self.connect(target).await;
         assert_eq!(answer.head.status(), 200, "CONNECT {target}: {answer:?}");
         wire
     }
 
     /// TLS in an open tunnel, with the ALPN that was chosen.
-    pub async fn tls_tunnel(&self, target: &str) -> (Raw, Option<String>) {
+    pub(crate) async fn tls_tunnel(&self, target: &str) -> (Raw, Option<String>) {
         let (stream, alpn) = self.handshake(self.tunnel(target).await, target).await;
         (Raw::over(stream), alpn)
     }
 
     /// Opens the connection that a request to `url` would use.
-    pub async fn open(&mut self, url: &str) {
+    pub(crate) async fn open(&mut self, url: &str) {
         let opened = self
             .connection(&url.parse().expect("a valid URL"))
             .await
@@ -274,7 +274,7 @@ impl Client {
     }
 
     /// A second client whose h2 requests go by the connections that this one has open.
-    pub fn sharing_connections(&self) -> Self {
+    pub(crate) fn sharing_connections(&self) -> Self {
         let shared = self.open.iter().filter_map(|(key, sender)| match sender {
             Sender::Http2(sender) => Some((key.clone(), Sender::Http2(sender.clone()))),
             Sender::Http1(_) => None,
@@ -309,7 +309,7 @@ impl Client {
     }
 
     /// Sends what is for `to` through the tunnel that is open to `from`.
-    pub fn reuse_tunnel(&mut self, from: &str, to: &str) {
+    pub(crate) fn reuse_tunnel(&mut self, from: &str, to: &str) {
         let sender = self.open.remove(from).expect("that tunnel is open");
         self.open.insert(to.to_owned(), sender);
     }
@@ -400,7 +400,7 @@ impl Sender {
 }
 
 /// A `Basic` credentials value.
-pub fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!(
         "Basic {}",
         BASE64_STANDARD.encode(format!("{user}:{password}"))

@@ -2,14 +2,14 @@
 
 /// A start line and the field lines after it; each byte is one `char` (ISO 8859-1), so none is lost.
 #[derive(Clone, Debug, Default)]
-pub struct Head {
-    pub start: String,
-    pub lines: Vec<String>,
+pub(crate) struct Head {
+    pub(crate) start: String,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Head {
     /// The head in `bytes`, which end with the empty line.
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
         let mut lines = text
             .trim_end_matches("\r\n")
@@ -23,12 +23,12 @@ impl Head {
     }
 
     /// The value of the first field of that name.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields(name).into_iter().next()
     }
 
     /// The values of all fields of that name, in their order.
-    pub fn fields(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn fields(&self, name: &str) -> Vec<&str> {
         let named = |line: &&String| line_name(line).eq_ignore_ascii_case(name);
         self.lines
             .iter()
@@ -38,12 +38,12 @@ impl Head {
     }
 
     /// The field names in their order and case.
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.lines.iter().map(|line| line_name(line)).collect()
     }
 
     /// The status code of a response's head.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         let code = self
             .start
             .split(' ')
@@ -53,7 +53,7 @@ impl Head {
     }
 
     /// How the body of this message is delimited.
-    pub fn framing(&self) -> Framing {
+    pub(crate) fn framing(&self) -> Framing {
         if self
             .field("transfer-encoding")
             .is_some_and(|coding| coding.contains("chunked"))
@@ -69,7 +69,7 @@ impl Head {
 
 /// RFC 9112, section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     Length(u64),
     Chunked,
     None,

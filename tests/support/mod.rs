@@ -3,33 +3,37 @@
 use std::future::Future;
 use std::time::Duration;
 
-pub mod burdock;
-pub mod client;
-pub mod head;
-pub mod nginx;
-pub mod origin;
-pub mod problem;
-pub mod raw;
-pub mod reply;
-pub mod tls;
-pub mod tool;
+pub(crate) mod burdock;
+pub(crate) mod client;
+pub(crate) mod head;
+pub(crate) mod nginx;
+pub(crate) mod origin;
+pub(crate) mod problem;
+pub(crate) mod raw;
+pub(crate) mod reply;
+pub(crate) mod tls;
+pub(crate) mod tool;
 
-pub use burdock::Burdock;
-pub use client::{Answer, Client};
-pub use origin::Origin;
-pub use raw::Raw;
-pub use reply::{Gate, Reply};
+pub(crate) use burdock::Burdock;
+pub(crate) use client::{Answer, Client};
+pub(crate) use origin::Origin;
+pub(crate) use raw::Raw;
+pub(crate) use reply::{Gate, Reply};
 
 /// How long anything that should happen may take to happen.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What `future` gives, within the deadline; `what` is named if it does not come.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     within_time(DEADLINE, what, future).await
 }
 
 /// What `future` gives, within `time`.
-pub async fn within_time<T>(time: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within_time<T>(
+    time: Duration,
+    what: &str,
+    future: impl Future<Output = T>,
+) -> T {
     match tokio::time::timeout(time, future).await {
         Ok(done) => done,
         Err(_) => panic!("{what}: not within {time:?}"),
@@ -37,7 +41,7 @@ pub async fn within_time<T>(time: Duration, what: &str, future: impl Future<Outp
 }
 
 /// Looks again and again until `look` finds something, within the deadline.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = look().await {

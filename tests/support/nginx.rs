@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{burdock, eventually, tls, tool};
 
 /// A running nginx; dropped, it is killed and reaped.
-pub struct Nginx {
+pub(crate) struct Nginx {
     child: Child,
     folder: TempDir,
     name: String,
@@ -19,7 +19,7 @@ pub struct Nginx {
 
 impl Nginx {
     /// Serves `locations` (nginx's configuration language) as `https://NAME/`.
-    pub async fn start(name: &str, locations: &str) -> Self {
+    pub(crate) async fn start(name: &str, locations: &str) -> Self {
         let folder = TempDir::with_prefix("burdock-nginx-").expect("a temporary folder");
         let (leaf, key) = tls::TRUSTED.leaf(&[name]);
         let write = |file: &str, text: &str| {
@@ -65,7 +65,7 @@ impl Nginx {
     }
 
     /// `HOST:PORT:ADDR:PORT` for `upstream.connect_to`.
-    pub fn connect_to(&self) -> String {
+    pub(crate) fn connect_to(&self) -> String {
         format!(
             "{}:443:{}:{}",
             self.name,
@@ -75,12 +75,12 @@ impl Nginx {
     }
 
     /// A URL of it.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.name)
     }
 
     /// Its access log up to now.
-    pub fn access_log(&self) -> String {
+    pub(crate) fn access_log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default()
     }
 

@@ -21,32 +21,32 @@ use super::{tls, within};
 
 /// One request as it arrived.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The connection it came by, counted from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// The connection whose TLS ticket that connection's handshake resumed, if it did.
-    pub resumes: Option<usize>,
+    pub(crate) resumes: Option<usize>,
     /// The name the client asked for in that handshake.
-    pub sni: Option<String>,
-    pub h2: bool,
-    pub method: String,
+    pub(crate) sni: Option<String>,
+    pub(crate) h2: bool,
+    pub(crate) method: String,
     /// The request target; on h2 the path, with `:authority` among the head's lines.
-    pub target: String,
-    pub head: Head,
+    pub(crate) target: String,
+    pub(crate) head: Head,
     /// The head as it was on the wire (HTTP/1.1).
-    pub raw: String,
-    pub body: Vec<u8>,
-    pub body_length: u64,
+    pub(crate) raw: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_length: u64,
 }
 
 impl Seen {
     /// The first field of that name.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.field(name)
     }
 
     /// The `Cookie` field, empty where there is none.
-    pub fn cookie(&self) -> &str {
+    pub(crate) fn cookie(&self) -> &str {
         assert!(
             self.head.fields("cookie").len() < 2,
             "several Cookie fields: {:?}",
@@ -59,7 +59,7 @@ impl Seen {
 type Script = Arc<dyn Fn(&Seen) -> Option<Reply> + Send + Sync>;
 
 /// A server on a free port of 127.0.0.1 that answers for one host name.
-pub struct Origin {
+pub(crate) struct Origin {
     name: String,
     secure: bool,
     address: SocketAddr,
@@ -69,27 +69,27 @@ pub struct Origin {
 
 impl Origin {
     /// An HTTP origin.
-    pub fn plain(name: &str) -> Builder {
+    pub(crate) fn plain(name: &str) -> Builder {
         Builder::new(name, None)
     }
 
     /// An HTTPS origin that offers HTTP/1.1 and no ALPN but that.
-    pub fn tls(name: &str) -> Builder {
+    pub(crate) fn tls(name: &str) -> Builder {
         Builder::new(name, Some(tls::TRUSTED.server(name, &["http/1.1"])))
     }
 
     /// An HTTPS origin that offers h2 and HTTP/1.1.
-    pub fn h2(name: &str) -> Builder {
+    pub(crate) fn h2(name: &str) -> Builder {
         Builder::new(name, Some(tls::TRUSTED.server(name, &["h2", "http/1.1"])))
     }
 
     /// An HTTPS origin with TLS settings of the test's own.
-    pub fn with_tls(name: &str, config: ServerConfig) -> Builder {
+    pub(crate) fn with_tls(name: &str, config: ServerConfig) -> Builder {
         Builder::new(name, Some(config))
     }
 
     /// A TCP server that is no HTTP server: `serve` gets each connection.
-    pub async fn tcp<F>(name: &str, serve: impl Fn(Raw) -> F + Send + Sync + 'static) -> Self
+    pub(crate) async fn tcp<F>(name: &str, serve: impl Fn(Raw) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -112,17 +112,17 @@ impl Origin {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// `HOST:PORT` as its users know it: the scheme's own port.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.name, self.port())
     }
 
     /// A URL of it.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!(
             "{}://{}{path}",
             if self.secure { "https" } else { "http" },
@@ -131,7 +131,7 @@ impl Origin {
     }
 
     /// `HOST:PORT:ADDR:PORT`: how burdock is told where it is (`upstream.connect_to`).
-    pub fn connect_to(&self) -> String {
+    pub(crate) fn connect_to(&self) -> String {
         format!(
             "{}:{}:{}:{}",
             self.name,
@@ -142,7 +142,7 @@ impl Origin {
     }
 
     /// What arrived up to now.
-    pub fn requests(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<Seen> {
         self.record
             .requests
             .lock()
@@ -151,17 +151,17 @@ impl Origin {
     }
 
     /// The last request.
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.requests().pop().expect("a request arrived")
     }
 
     /// How many connections were opened up to now.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.record.connections.lock().expect("no holder panics")
     }
 
     /// Waits for `count` requests in all, and gives them.
-    pub async fn seen(&self, count: usize) -> Vec<Seen> {
+    pub(crate) async fn seen(&self, count: usize) -> Vec<Seen> {
         let enough = async {
             loop {
                 let grew = self.record.grew.notified();
@@ -186,7 +186,7 @@ impl Drop for Origin {
 }
 
 /// An origin before it listens.
-pub struct Builder {
+pub(crate) struct Builder {
     name: String,
     tls: Option<ServerConfig>,
     scripts: Vec<Script>,
@@ -203,7 +203,7 @@ impl Builder {
 
     /// Answers `path` (without its query) with `reply`.
     #[must_use]
-    pub fn on(self, path: &str, reply: Reply) -> Self {
+    pub(crate) fn on(self, path: &str, reply: Reply) -> Self {
         let path = path.to_owned();
         self.script(move |seen| {
             (seen.target.split('?').next() == Some(&path)).then(|| reply.clone())
@@ -212,7 +212,7 @@ impl Builder {
 
     /// Answers whatever no earlier rule does.
     #[must_use]
-    pub fn respond(self, reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn respond(self, reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         self.script(move |seen| Some(reply(seen)))
     }
 
@@ -222,7 +222,7 @@ impl Builder {
     }
 
     /// Listens. What no rule answers gets 200 and `ok`.
-    pub async fn start(self) -> Origin {
+    pub(crate) async fn start(self) -> Origin {
         let (listener, address) = listen().await;
         let record = Arc::new(Record::default());
         let secure = self.tls.is_some();

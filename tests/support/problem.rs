@@ -5,7 +5,7 @@ use sfv::{BareItem, List, ListEntry, Parser};
 use super::Answer;
 
 /// The name, status and detail of the fault in `answer`, after checking all that every fault has.
-pub fn fault(answer: &Answer) -> (String, u16, String) {
+pub(crate) fn fault(answer: &Answer) -> (String, u16, String) {
     assert_eq!(
         answer.field("content-type"),
         Some("application/problem+json"),
@@ -36,7 +36,7 @@ pub fn fault(answer: &Answer) -> (String, u16, String) {
 }
 
 /// The `error` type of `Proxy-Status` (RFC 9209), whose `details` must say something.
-pub fn proxy_error(answer: &Answer) -> String {
+pub(crate) fn proxy_error(answer: &Answer) -> String {
     let status = answer
         .field("proxy-status")
         .unwrap_or_else(|| panic!("Proxy-Status in {answer:?}"));
@@ -67,7 +67,7 @@ pub fn proxy_error(answer: &Answer) -> String {
 
 /// Checks that `answer` is the fault `name` with `status`, and that `Proxy-Status` has it too.
 #[track_caller]
-pub fn assert_fault(answer: &Answer, name: &str, status: u16) {
+pub(crate) fn assert_fault(answer: &Answer, name: &str, status: u16) {
     let (found, code, detail) = fault(answer);
     assert_eq!((found.as_str(), code), (name, status), "{detail}");
     proxy_error(answer);
@@ -75,7 +75,7 @@ pub fn assert_fault(answer: &Answer, name: &str, status: u16) {
 
 /// Checks that `answer` is an error of the admin API, which has no `Proxy-Status`.
 #[track_caller]
-pub fn assert_problem(answer: &Answer, name: &str, status: u16) -> String {
+pub(crate) fn assert_problem(answer: &Answer, name: &str, status: u16) -> String {
     let (found, code, detail) = fault(answer);
     assert_eq!((found.as_str(), code), (name, status), "{detail}");
     detail

@@ -9,25 +9,25 @@ use super::head::{Framing, Head};
 use super::within;
 
 /// What a byte stream is here.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A stream, and what was read of it and not yet taken.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: Box<dyn Stream>,
     read: Vec<u8>,
 }
 
 /// A response as it was on the wire, its body without the framing.
 #[derive(Clone, Debug)]
-pub struct RawAnswer {
-    pub head: Head,
-    pub body: Vec<u8>,
+pub(crate) struct RawAnswer {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Raw {
     /// Connects to `address`.
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within("connect", TcpStream::connect(address))
             .await
             .expect("connected");
@@ -36,7 +36,7 @@ impl Raw {
     }
 
     /// Wraps a stream.
-    pub fn over(stream: impl Stream + 'static) -> Self {
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
         Self {
             stream: Box::new(stream),
             read: Vec::new(),
@@ -44,7 +44,7 @@ impl Raw {
     }
 
     /// The stream, when nothing read of it is left over.
-    pub fn into_stream(self) -> Box<dyn Stream> {
+    pub(crate) fn into_stream(self) -> Box<dyn Stream> {
         assert!(
             self.read.is_empty(),
             "bytes that nobody asked for: {:?}",
@@ -54,12 +54,12 @@ impl Raw {
     }
 
     /// Sends all of `bytes`.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the bytes are sent");
     }
 
     /// Sends all of `bytes`, or says that the other side has gone.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         let all = async {
             self.stream.write_all(bytes.as_ref()).await?;
             self.stream.flush().await
@@ -68,14 +68,14 @@ impl Raw {
     }
 
     /// Ends the sending direction.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         within("finish", self.stream.shutdown())
             .await
             .expect("the sending direction is closed");
     }
 
     /// Exactly `count` bytes.
-    pub async fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(
                 self.fill().await,
@@ -87,25 +87,25 @@ impl Raw {
     }
 
     /// The bytes up to and with `end`.
-    pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+    pub(crate) async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         self.try_until(end)
             .await
             .unwrap_or_else(|rest| panic!("no {:?} in {:?}", text(end), text(&rest)))
     }
 
     /// A head with its empty line.
-    pub async fn head(&mut self) -> Head {
+    pub(crate) async fn head(&mut self) -> Head {
         Head::parse(&self.until(b"\r\n\r\n").await)
     }
 
     /// The next head, or nothing where the other side closed instead.
-    pub async fn next_head(&mut self) -> Option<(Vec<u8>, Head)> {
+    pub(crate) async fn next_head(&mut self) -> Option<(Vec<u8>, Head)> {
         let bytes = self.try_until_whenever(b"\r\n\r\n").await.ok()?;
         Some((bytes.clone(), Head::parse(&bytes)))
     }
 
     /// A response to `method`; interim ones are passed over.
-    pub async fn answer_to(&mut self, method: &str) -> RawAnswer {
+    pub(crate) async fn answer_to(&mut self, method: &str) -> RawAnswer {
         let mut head = self.head().await;
         while head.status() < 200 && head.status() != 101 {
             head = self.head().await;
@@ -120,12 +120,12 @@ impl Raw {
     }
 
     /// A response to a GET.
-    pub async fn answer(&mut self) -> RawAnswer {
+    pub(crate) async fn answer(&mut self) -> RawAnswer {
         self.answer_to("GET").await
     }
 
     /// A body framed so; trailers are dropped.
-    pub async fn body(&mut self, framing: Framing) -> Vec<u8> {
+    pub(crate) async fn body(&mut self, framing: Framing) -> Vec<u8> {
         let mut body = Vec::new();
         match framing {
             Framing::None => {}
@@ -153,7 +153,7 @@ impl Raw {
     }
 
     /// Reads and forgets `count` bytes, however many they are.
-    pub async fn skip(&mut self, mut count: u64) {
+    pub(crate) async fn skip(&mut self, mut count: u64) {
         while count > 0 {
             if self.read.is_empty() {
                 assert!(
@@ -171,13 +171,13 @@ impl Raw {
     }
 
     /// Everything up to the end of the stream.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.read)
     }
 
     /// Waits until the other side has closed, and fails if it sends anything before.
-    pub async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         let rest = self.rest().await;
         assert!(rest.is_empty(), "expected the end, got {:?}", text(&rest));
     }
@@ -213,6 +213,6 @@ impl Raw {
 }
 
 /// Bytes for a message to people.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -6,17 +6,17 @@ use tokio::sync::Semaphore;
 
 /// A response, and what becomes of the connection after it.
 #[derive(Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub fields: Vec<(String, String)>,
-    pub body: Body,
-    pub then: Then,
-    pub gate: Option<Gate>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Body,
+    pub(crate) then: Then,
+    pub(crate) gate: Option<Gate>,
 }
 
 /// The bytes after the head.
 #[derive(Clone)]
-pub enum Body {
+pub(crate) enum Body {
     Bytes(Vec<u8>),
     /// So many zeros, streamed.
     Zeros(u64),
@@ -26,7 +26,7 @@ pub enum Body {
 
 /// What the origin does after its response.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     KeepAlive,
     Close,
     /// Sends back whatever comes, as after an upgrade.
@@ -35,12 +35,12 @@ pub enum Then {
 
 impl Reply {
     /// 200 with a text.
-    pub fn text(body: impl Into<String>) -> Self {
+    pub(crate) fn text(body: impl Into<String>) -> Self {
         Self::bytes(body.into().into_bytes()).field("Content-Type", "text/plain")
     }
 
     /// 200 with bytes.
-    pub fn bytes(body: Vec<u8>) -> Self {
+    pub(crate) fn bytes(body: Vec<u8>) -> Self {
         Self {
             status: 200,
             fields: Vec::new(),
@@ -51,7 +51,7 @@ impl Reply {
     }
 
     /// 200 with so many zeros.
-    pub fn zeros(length: u64) -> Self {
+    pub(crate) fn zeros(length: u64) -> Self {
         Self {
             body: Body::Zeros(length),
             ..Self::bytes(Vec::new())
@@ -59,7 +59,7 @@ impl Reply {
     }
 
     /// An empty body with that status.
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             status,
             ..Self::bytes(Vec::new())
@@ -67,12 +67,12 @@ impl Reply {
     }
 
     /// 302 to `location`.
-    pub fn redirect(location: &str) -> Self {
+    pub(crate) fn redirect(location: &str) -> Self {
         Self::status(302).field("Location", location)
     }
 
     /// These bytes, head and all.
-    pub fn wire(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn wire(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             body: Body::Wire(bytes.into()),
             ..Self::bytes(Vec::new())
@@ -80,26 +80,26 @@ impl Reply {
     }
 
     /// Closes without a response.
-    pub fn hang_up() -> Self {
+    pub(crate) fn hang_up() -> Self {
         Self::wire("").closing()
     }
 
     /// Adds a field.
     #[must_use]
-    pub fn field(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Adds a `Set-Cookie`.
     #[must_use]
-    pub fn cookie(self, cookie: &str) -> Self {
+    pub(crate) fn cookie(self, cookie: &str) -> Self {
         self.field("Set-Cookie", cookie)
     }
 
     /// Closes the connection after it, without having said so.
     #[must_use]
-    pub fn closing(self) -> Self {
+    pub(crate) fn closing(self) -> Self {
         Self {
             then: Then::Close,
             ..self
@@ -108,7 +108,7 @@ impl Reply {
 
     /// Echoes after it.
     #[must_use]
-    pub fn then_echo(self) -> Self {
+    pub(crate) fn then_echo(self) -> Self {
         Self {
             then: Then::Echo,
             ..self
@@ -117,7 +117,7 @@ impl Reply {
 
     /// Holds the response back until `gate` opens.
     #[must_use]
-    pub fn after(self, gate: &Gate) -> Self {
+    pub(crate) fn after(self, gate: &Gate) -> Self {
         Self {
             gate: Some(gate.clone()),
             ..self
@@ -125,7 +125,7 @@ impl Reply {
     }
 
     /// The bytes of the head on HTTP/1.1.
-    pub fn head_bytes(&self) -> Vec<u8> {
+    pub(crate) fn head_bytes(&self) -> Vec<u8> {
         let length = match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::Zeros(length) => *length,
@@ -145,21 +145,21 @@ impl Reply {
 
 /// Holds responses back until it is opened.
 #[derive(Clone)]
-pub struct Gate(Arc<Semaphore>);
+pub(crate) struct Gate(Arc<Semaphore>);
 
 impl Gate {
     /// A closed one.
-    pub fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self(Arc::new(Semaphore::new(0)))
     }
 
     /// Lets `count` more responses go.
-    pub fn let_pass(&self, count: usize) {
+    pub(crate) fn let_pass(&self, count: usize) {
         self.0.add_permits(count);
     }
 
     /// Waits to be let through.
-    pub async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         self.0
             .acquire()
             .await

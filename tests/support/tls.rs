@@ -12,13 +12,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// The authority that burdock is told to trust (`tls.upstream_ca_files`).
-pub static TRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("burdock test origins"));
+pub(crate) static TRUSTED: LazyLock<Authority> =
+    LazyLock::new(|| Authority::new("burdock test origins"));
 
 /// One that nobody is told to trust.
-pub static UNTRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("nobody knows me"));
+pub(crate) static UNTRUSTED: LazyLock<Authority> =
+    LazyLock::new(|| Authority::new("nobody knows me"));
 
 /// A certificate authority of the tests.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new(name: &str) -> Self {
@@ -32,12 +34,12 @@ impl Authority {
     }
 
     /// Its certificate.
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for `names` and its key, both PEM.
-    pub fn leaf(&self, names: &[&str]) -> (String, String) {
+    pub(crate) fn leaf(&self, names: &[&str]) -> (String, String) {
         let bare = |name: &&str| name.trim_matches(['[', ']']).to_owned();
         let names: Vec<String> = names.iter().map(bare).collect();
         let mut params = CertificateParams::new(names).expect("names and addresses");
@@ -51,12 +53,12 @@ impl Authority {
     }
 
     /// Server settings with a certificate for `name`.
-    pub fn server(&self, name: &str, alpn: &[&str]) -> ServerConfig {
+    pub(crate) fn server(&self, name: &str, alpn: &[&str]) -> ServerConfig {
         self.server_of(&[name], alpn)
     }
 
     /// Server settings with one certificate for all `names`.
-    pub fn server_of(&self, names: &[&str], alpn: &[&str]) -> ServerConfig {
+    pub(crate) fn server_of(&self, names: &[&str], alpn: &[&str]) -> ServerConfig {
         let (leaf, key) = self.leaf(names);
         let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).expect("our own certificate");
         let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).expect("our own key");
@@ -76,7 +78,7 @@ impl Authority {
 }
 
 /// Client settings that trust the authority in `ca_pem` alone.
-pub fn client(ca_pem: &str, alpn: &[&str]) -> ClientConfig {
+pub(crate) fn client(ca_pem: &str, alpn: &[&str]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots

@@ -12,7 +12,7 @@ const REMEDY: &str = "run ./tests/run, which installs what the tests need";
 const PATIENCE: &str = "90";
 
 /// A program by its name on PATH, or the first of several names that is there.
-pub fn on_path(names: &[&str]) -> PathBuf {
+pub(crate) fn on_path(names: &[&str]) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian keeps servers where only root's PATH looks.
     let folders: Vec<PathBuf> = std::env::split_paths(&path)
@@ -28,17 +28,17 @@ pub fn on_path(names: &[&str]) -> PathBuf {
 }
 
 /// The Python that has the client libraries.
-pub fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     installed("tests/.venv/bin/python")
 }
 
 /// Where the npm packages are.
-pub fn node_modules() -> PathBuf {
+pub(crate) fn node_modules() -> PathBuf {
     installed("tests/.cache/node_modules")
 }
 
 /// A script of `tests/clients/`.
-pub fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
         .join(name)
@@ -55,7 +55,7 @@ fn installed(path: &str) -> PathBuf {
 }
 
 /// A command whose environment names no proxy but those that the test names.
-pub fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     // `timeout` ends the whole group of what it started, browsers' helpers included.
     let mut command = Command::new(on_path(&["timeout"]));
     command.args(["--kill-after=5", PATIENCE]).arg(program);
@@ -75,7 +75,7 @@ pub fn command(program: &Path) -> Command {
 }
 
 /// Runs a command to its end without blocking the runtime, origins included.
-pub async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     let run = tokio::task::spawn_blocking(move || command.output());
     run.await
         .expect("the thread ends well")
@@ -83,7 +83,7 @@ pub async fn output(mut command: Command) -> Output {
 }
 
 /// The standard output of a command that must succeed.
-pub async fn stdout(command: Command) -> String {
+pub(crate) async fn stdout(command: Command) -> String {
     let shown = format!("{command:?}");
     let output = output(command).await;
     let (out, err) = (text(&output.stdout), text(&output.stderr));
