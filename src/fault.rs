@@ -81,30 +81,156 @@ pub const TABLE: [Row; 20] = {
         proxy_error: &'static str,
         title: &'static str,
     ) -> Row {
-        Row { kind, name, status, proxy_error, title }
+        Row {
+            kind,
+            name,
+            status,
+            proxy_error,
+            title,
+        }
     }
     use StatusCode as S;
     [
-        row(Kind::BadRequest, "bad-request", S::BAD_REQUEST, "http_request_error", "The request cannot be understood"),
-        row(Kind::SessionRequired, "session-required", S::BAD_REQUEST, "http_request_error", "The request names no session"),
-        row(Kind::UnknownSession, "unknown-session", S::NOT_FOUND, "http_request_error", "There is no such session"),
-        row(Kind::ProxyAuthRequired, "proxy-auth-required", S::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", "The proxy token is missing or wrong"),
-        row(Kind::DestinationDenied, "destination-denied", S::FORBIDDEN, "destination_ip_prohibited", "The destination is not allowed"),
-        row(Kind::RateLimited, "rate-limited", S::TOO_MANY_REQUESTS, "http_request_denied", "The session's limit is reached"),
-        row(Kind::HeadersTooLarge, "headers-too-large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", "The request's head is too large"),
-        row(Kind::Internal, "internal", S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "A defect of burdock"),
-        row(Kind::DnsFailed, "dns-failed", S::BAD_GATEWAY, "dns_error", "The host's address cannot be found"),
-        row(Kind::ConnectFailed, "connect-failed", S::BAD_GATEWAY, "connection_refused", "The destination cannot be reached"),
-        row(Kind::UpstreamTls, "upstream-tls", S::BAD_GATEWAY, "tls_protocol_error", "TLS with the origin failed"),
-        row(Kind::UpstreamProtocol, "upstream-protocol", S::BAD_GATEWAY, "http_protocol_error", "The origin's response cannot be understood"),
-        row(Kind::StoreUnavailable, "store-unavailable", S::SERVICE_UNAVAILABLE, "proxy_internal_error", "The session's store is not available"),
-        row(Kind::TooManySessions, "too-many-sessions", S::SERVICE_UNAVAILABLE, "http_request_denied", "There are too many sessions"),
-        row(Kind::BrowserUnavailable, "browser-unavailable", S::SERVICE_UNAVAILABLE, "proxy_internal_error", "There is no browser to render the page"),
-        row(Kind::ConnectTimeout, "connect-timeout", S::GATEWAY_TIMEOUT, "connection_timeout", "The destination did not accept in time"),
-        row(Kind::UpstreamTimeout, "upstream-timeout", S::GATEWAY_TIMEOUT, "http_response_timeout", "The origin did not answer in time"),
-        row(Kind::BrowserTimeout, "browser-timeout", S::GATEWAY_TIMEOUT, "http_response_timeout", "The page did not render in time"),
-        row(Kind::Misdirected, "misdirected", S::MISDIRECTED_REQUEST, "http_request_error", "The request is for another host than its tunnel"),
-        row(Kind::LoopDetected, "loop-detected", S::LOOP_DETECTED, "proxy_loop_detected", "The destination is burdock itself"),
+        row(
+            Kind::BadRequest,
+            "bad-request",
+            S::BAD_REQUEST,
+            "http_request_error",
+            "The request cannot be understood",
+        ),
+        row(
+            Kind::SessionRequired,
+            "session-required",
+            S::BAD_REQUEST,
+            "http_request_error",
+            "The request names no session",
+        ),
+        row(
+            Kind::UnknownSession,
+            "unknown-session",
+            S::NOT_FOUND,
+            "http_request_error",
+            "There is no such session",
+        ),
+        row(
+            Kind::ProxyAuthRequired,
+            "proxy-auth-required",
+            S::PROXY_AUTHENTICATION_REQUIRED,
+            "http_request_denied",
+            "The proxy token is missing or wrong",
+        ),
+        row(
+            Kind::DestinationDenied,
+            "destination-denied",
+            S::FORBIDDEN,
+            "destination_ip_prohibited",
+            "The destination is not allowed",
+        ),
+        row(
+            Kind::RateLimited,
+            "rate-limited",
+            S::TOO_MANY_REQUESTS,
+            "http_request_denied",
+            "The session's limit is reached",
+        ),
+        row(
+            Kind::HeadersTooLarge,
+            "headers-too-large",
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "http_request_error",
+            "The request's head is too large",
+        ),
+        row(
+            Kind::Internal,
+            "internal",
+            S::INTERNAL_SERVER_ERROR,
+            "proxy_internal_error",
+            "A defect of burdock",
+        ),
+        row(
+            Kind::DnsFailed,
+            "dns-failed",
+            S::BAD_GATEWAY,
+            "dns_error",
+            "The host's address cannot be found",
+        ),
+        row(
+            Kind::ConnectFailed,
+            "connect-failed",
+            S::BAD_GATEWAY,
+            "connection_refused",
+            "The destination cannot be reached",
+        ),
+        row(
+            Kind::UpstreamTls,
+            "upstream-tls",
+            S::BAD_GATEWAY,
+            "tls_protocol_error",
+            "TLS with the origin failed",
+        ),
+        row(
+            Kind::UpstreamProtocol,
+            "upstream-protocol",
+            S::BAD_GATEWAY,
+            "http_protocol_error",
+            "The origin's response cannot be understood",
+        ),
+        row(
+            Kind::StoreUnavailable,
+            "store-unavailable",
+            S::SERVICE_UNAVAILABLE,
+            "proxy_internal_error",
+            "The session's store is not available",
+        ),
+        row(
+            Kind::TooManySessions,
+            "too-many-sessions",
+            S::SERVICE_UNAVAILABLE,
+            "http_request_denied",
+            "There are too many sessions",
+        ),
+        row(
+            Kind::BrowserUnavailable,
+            "browser-unavailable",
+            S::SERVICE_UNAVAILABLE,
+            "proxy_internal_error",
+            "There is no browser to render the page",
+        ),
+        row(
+            Kind::ConnectTimeout,
+            "connect-timeout",
+            S::GATEWAY_TIMEOUT,
+            "connection_timeout",
+            "The destination did not accept in time",
+        ),
+        row(
+            Kind::UpstreamTimeout,
+            "upstream-timeout",
+            S::GATEWAY_TIMEOUT,
+            "http_response_timeout",
+            "The origin did not answer in time",
+        ),
+        row(
+            Kind::BrowserTimeout,
+            "browser-timeout",
+            S::GATEWAY_TIMEOUT,
+            "http_response_timeout",
+            "The page did not render in time",
+        ),
+        row(
+            Kind::Misdirected,
+            "misdirected",
+            S::MISDIRECTED_REQUEST,
+            "http_request_error",
+            "The request is for another host than its tunnel",
+        ),
+        row(
+            Kind::LoopDetected,
+            "loop-detected",
+            S::LOOP_DETECTED,
+            "proxy_loop_detected",
+            "The destination is burdock itself",
+        ),
     ]
 };
 
@@ -205,7 +331,10 @@ impl Fault {
 
     fn add_fields(&self, fields: &mut HeaderMap) {
         let token = self.proxy_error.unwrap_or(self.kind.row().proxy_error);
-        let status = format!("burdock; error={token}; details={}", sf_string(&self.detail));
+        let status = format!(
+            "burdock; error={token}; details={}",
+            sf_string(&self.detail)
+        );
         fields.insert(
             PROXY_STATUS,
             HeaderValue::try_from(status).expect("an sf-string is visible ASCII"),
@@ -264,7 +393,10 @@ mod tests {
             assert_eq!(response.status(), row.status, "{}", row.name);
             assert_eq!(
                 response.headers()[PROXY_STATUS],
-                format!("burdock; error={}; details=\"why \\\"it\\\" is so\"", row.proxy_error),
+                format!(
+                    "burdock; error={}; details=\"why \\\"it\\\" is so\"",
+                    row.proxy_error
+                ),
             );
             let problem: serde_json::Value =
                 serde_json::from_slice(response.body()).expect("the body is JSON");
@@ -276,7 +408,8 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up_to_whole_seconds() {
         for (millis, wanted) in [(1, "1"), (0, "1"), (1000, "1"), (1001, "2")] {
-            let fault = Fault::new(Kind::RateLimited, "").retry_after(Duration::from_millis(millis));
+            let fault =
+                Fault::new(Kind::RateLimited, "").retry_after(Duration::from_millis(millis));
             assert_eq!(fault.response(None).headers()[RETRY_AFTER], wanted);
         }
     }

@@ -72,7 +72,8 @@ impl Memory {
     }
 
     fn note_expiry(&self, expires: Timestamp) {
-        self.earliest_expiry.fetch_min(expires.as_micros(), Ordering::Relaxed);
+        self.earliest_expiry
+            .fetch_min(expires.as_micros(), Ordering::Relaxed);
     }
 
     fn reserve(&self, room: u64) -> bool {
@@ -95,7 +96,9 @@ impl Memory {
         }
         let expires = record.expires;
         let mut shard = self.shard(&record.id).lock();
-        let taken = shard.get(&record.id).is_some_and(|known| !known.is_expired(now));
+        let taken = shard
+            .get(&record.id)
+            .is_some_and(|known| !known.is_expired(now));
         let held_before = !taken && shard.insert(record.id.clone(), record).is_some();
         drop(shard);
         if taken || held_before {
@@ -108,7 +111,13 @@ impl Memory {
         Created::Done
     }
 
-    fn apply_at(&self, id: &SessionId, generation: Generation, delta: &Delta, now: Timestamp) -> Applied {
+    fn apply_at(
+        &self,
+        id: &SessionId,
+        generation: Generation,
+        delta: &Delta,
+        now: Timestamp,
+    ) -> Applied {
         match self.shard(id).lock().get_mut(id) {
             Some(record) if record.generation == generation && !record.is_expired(now) => {
                 record.apply(delta);
@@ -132,7 +141,10 @@ impl Memory {
         for shard in &self.shards {
             let records = std::mem::take(&mut *shard.lock());
             self.held.fetch_sub(records.len() as u64, Ordering::Relaxed);
-            live += records.values().filter(|record| !record.is_expired(now)).count() as u64;
+            live += records
+                .values()
+                .filter(|record| !record.is_expired(now))
+                .count() as u64;
         }
         live
     }
@@ -176,11 +188,21 @@ impl Adapter for Memory {
 
     fn load<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<Record>> {
         let now = clock::now();
-        let found = self.shard(id).lock().get(id).filter(|record| !record.is_expired(now)).cloned();
+        let found = self
+            .shard(id)
+            .lock()
+            .get(id)
+            .filter(|record| !record.is_expired(now))
+            .cloned();
         Box::pin(ready(Ok(found)))
     }
 
-    fn apply<'a>(&'a self, id: &'a SessionId, generation: Generation, delta: Delta) -> StoreFuture<'a, Applied> {
+    fn apply<'a>(
+        &'a self,
+        id: &'a SessionId,
+        generation: Generation,
+        delta: Delta,
+    ) -> StoreFuture<'a, Applied> {
         let applied = self.apply_at(id, generation, &delta, clock::now());
         Box::pin(ready(Ok(applied)))
     }

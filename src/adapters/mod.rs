@@ -42,7 +42,12 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     fn load<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<Record>>;
 
     /// Applies a change to the record of this id and generation.
-    fn apply<'a>(&'a self, id: &'a SessionId, generation: Generation, delta: Delta) -> StoreFuture<'a, Applied>;
+    fn apply<'a>(
+        &'a self,
+        id: &'a SessionId,
+        generation: Generation,
+        delta: Delta,
+    ) -> StoreFuture<'a, Applied>;
 
     /// Removes a record, whatever its generation; whether there was an unexpired one.
     fn delete<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, bool>;

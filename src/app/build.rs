@@ -51,7 +51,8 @@ pub(super) fn build(
     let default_adapter = match config.sessions.default_adapter {
         config::Adapter::Memory => "memory",
     };
-    let (registry, upkeep) = Registry::new(adapters, default_adapter, session_options(config, &terms))?;
+    let (registry, upkeep) =
+        Registry::new(adapters, default_adapter, session_options(config, &terms))?;
     let exchange = Arc::new(Exchange {
         registry,
         upstream: Arc::new(upstream(config, listeners)),
@@ -72,7 +73,12 @@ pub(super) fn build(
         proxy: listeners.proxy_addresses(),
         admin: listeners.admin_addresses(),
     };
-    let admin = Arc::new(Admin::new(Arc::clone(&exchange), Arc::clone(&ca), config, addresses));
+    let admin = Arc::new(Admin::new(
+        Arc::clone(&exchange),
+        Arc::clone(&ca),
+        config,
+        addresses,
+    ));
     let house = Arc::new(House {
         exchange,
         ca,
@@ -86,7 +92,11 @@ pub(super) fn build(
         tasks,
         closing,
     });
-    Ok(Parts { house, admin, upkeep })
+    Ok(Parts {
+        house,
+        admin,
+        upkeep,
+    })
 }
 
 fn upstream(config: &Config, listeners: &Listeners) -> Upstream {

@@ -52,11 +52,16 @@ impl Listeners {
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect()
 }
 
 fn bind_all(addresses: &[SocketAddr], key: &'static str) -> Result<Vec<TcpListener>, BindError> {
-    let has_ipv4_loopback = addresses.iter().any(|address| address.ip().is_loopback() && address.is_ipv4());
+    let has_ipv4_loopback = addresses
+        .iter()
+        .any(|address| address.ip().is_loopback() && address.is_ipv4());
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         match bind(*address) {
@@ -83,11 +88,16 @@ fn is_missing_ipv6_loopback(address: SocketAddr, error: &io::Error) -> bool {
     // Without IPv6 in the kernel the socket cannot be made at all (EAFNOSUPPORT, 97 on Linux).
     const EAFNOSUPPORT: i32 = 97;
     ip.is_loopback()
-        && (error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT))
+        && (error.kind() == io::ErrorKind::AddrNotAvailable
+            || error.raw_os_error() == Some(EAFNOSUPPORT))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         // `[::]` and `0.0.0.0` are two listeners, whatever the system's default.
         socket.set_only_v6(true)?;

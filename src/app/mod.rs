@@ -41,17 +41,31 @@ pub enum AppError {
 ///
 /// # Errors
 /// [`AppError`] where it cannot begin; once it serves, it ends only by `end`.
-pub async fn run(config: Config, listeners: Listeners, end: CancellationToken) -> Result<(), AppError> {
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    end: CancellationToken,
+) -> Result<(), AppError> {
     let grace = config.proxy.shutdown_grace;
     let cleanup_interval = config.sessions.cleanup_interval;
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
-    let Parts { house, admin, upkeep } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
+    let Parts {
+        house,
+        admin,
+        upkeep,
+    } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
     announce(&listeners, house.ca.path());
 
-    let places = Arc::new(Semaphore::new(house.bounds.max_connections.min(Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Semaphore::new(
+        house.bounds.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
     for listener in listeners.proxy {
-        tasks.spawn(doors::accept(Arc::clone(&house), listener, Arc::clone(&places)));
+        tasks.spawn(doors::accept(
+            Arc::clone(&house),
+            listener,
+            Arc::clone(&places),
+        ));
     }
     for listener in listeners.admin {
         tasks.spawn(admin::serve(listener, Arc::clone(&admin), closing.clone()));

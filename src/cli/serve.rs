@@ -43,7 +43,12 @@ async fn serve(config: Config) -> Result<(), AppError> {
 
 /// The first SIGTERM or SIGINT ends it in order, the second at once.
 async fn stop_on_signal(end: CancellationToken) {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .map(signal);
     let [term, int, hup] = signals;
     let (mut term, mut int, mut hup) = match term.and_then(|term| Ok((term, int?, hup?))) {
         Ok(signals) => signals,
@@ -73,7 +78,9 @@ fn log(logging: Logging) {
     let registry = tracing_subscriber::registry().with(logging.level.targets());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match logging.format {
-        LogFormat::Text => registry.with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init(),
+        LogFormat::Text => registry
+            .with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+            .init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
 }

@@ -115,7 +115,12 @@ mod tests {
             (b"\r\nGET / HTTP/1.1\r\n", Detected::Opaque),
         ];
         for (prefix, wanted) in cases {
-            assert_eq!(detect(prefix), wanted, "{:?}", String::from_utf8_lossy(prefix));
+            assert_eq!(
+                detect(prefix),
+                wanted,
+                "{:?}",
+                String::from_utf8_lossy(prefix)
+            );
         }
     }
 

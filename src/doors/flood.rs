@@ -104,7 +104,9 @@ impl Flood {
     }
 
     fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled).min(Duration::from_secs(60));
+        let passed = now
+            .saturating_duration_since(self.refilled)
+            .min(Duration::from_secs(60));
         let earned = passed.as_millis() as u64 * u64::from(PER_SECOND) / 1000;
         self.credit = BURST.min(u32::try_from(earned).unwrap_or(BURST));
         self.refilled = now;
@@ -126,7 +128,9 @@ mod tests {
 
     fn started(now: Instant) -> Flood {
         let mut flood = Flood::new(now);
-        flood.arrived(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).expect("the preface");
+        flood
+            .arrived(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now)
+            .expect("the preface");
         flood
     }
 
@@ -156,7 +160,10 @@ mod tests {
         let ping = frame(6, 0, 8);
         for second in 0..100 {
             for _ in 0..PER_SECOND / 2 {
-                assert_eq!(flood.arrived(&ping, now + Duration::from_secs(second)), Ok(()));
+                assert_eq!(
+                    flood.arrived(&ping, now + Duration::from_secs(second)),
+                    Ok(())
+                );
             }
         }
     }

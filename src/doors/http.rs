@@ -74,7 +74,8 @@ where
     let served = Arc::new(served);
     let pulse = Pulse::new();
     let shared = (Arc::clone(&served), Arc::clone(&pulse));
-    let service = service_fn(move |request| answer(Arc::clone(&shared.0), Arc::clone(&shared.1), request));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&shared.0), Arc::clone(&shared.1), request));
     let max_header_bytes = u32::try_from(served.house.bounds.max_header_bytes).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -117,7 +118,9 @@ async fn watch(
     let client = served.connection.client;
     let mut closing = pin!(served.house.closing.cancelled());
     let mut closed = false;
-    let mut look = pin!(sleep_until(Instant::now() + bounds.header_read_timeout.min(bounds.idle_timeout)));
+    let mut look = pin!(sleep_until(
+        Instant::now() + bounds.header_read_timeout.min(bounds.idle_timeout)
+    ));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = drive(cx, false) {
             return Poll::Ready(Ok(ended));
@@ -141,7 +144,9 @@ async fn watch(
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%client, %error, "connection ended"),
         Err(Overdue::Idle) => tracing::trace!(%client, "connection was idle for too long"),
-        Err(Overdue::Head) => tracing::debug!(%client, "a client did not send a request's head in time"),
+        Err(Overdue::Head) => {
+            tracing::debug!(%client, "a client did not send a request's head in time")
+        }
     }
 }
 
@@ -157,15 +162,25 @@ async fn answer(
         (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
         _ => {
             let request = request.map(RequestBody::incoming);
-            served.house.exchange.exchange(request, &served.connection).await
+            served
+                .house
+                .exchange
+                .exchange(request, &served.connection)
+                .await
         }
     };
     // A request that could be read in two ways makes what follows on the connection doubtful.
-    let doubtful = response.status() == StatusCode::BAD_REQUEST && response.headers().contains_key(PROXY_STATUS);
+    let doubtful = response.status() == StatusCode::BAD_REQUEST
+        && response.headers().contains_key(PROXY_STATUS);
     if close || doubtful {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Tracked { body, _answering: answering }))
+    Ok(response.map(|body| Tracked {
+        body,
+        _answering: answering,
+    }))
 }
 
 /// A response's body; while it lasts the connection counts as busy.

@@ -26,7 +26,10 @@ where
     let accept = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), wire).await?;
         // A name that no certificate could carry is not one that the client will look for either.
-        let named = start.client_hello().server_name().and_then(|name| Host::parse(name).ok());
+        let named = start
+            .client_hello()
+            .server_name()
+            .and_then(|name| Host::parse(name).ok());
         let host = named.as_ref().unwrap_or(&authority.host);
         let config = house
             .ca

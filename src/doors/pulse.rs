@@ -52,7 +52,9 @@ impl Pulse {
             state.since = Instant::now();
         }
         let room = HEAD_KEPT.saturating_sub(state.head.len());
-        state.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        state
+            .head
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// A request's head is complete; the guard is dropped when its response is.
@@ -150,9 +152,18 @@ mod tests {
     #[test]
     fn two_framings_are_seen_in_the_head_and_only_there() {
         for (head, wanted) in [
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\ntransfer-encoding: chunked\r\n\r\n", Framing::Both),
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\ntransfer-encoding: chunked", Framing::Clear),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Clear),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+                Framing::Both,
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\ntransfer-encoding: chunked",
+                Framing::Clear,
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Framing::Clear,
+            ),
             ("", Framing::Clear),
         ] {
             assert_eq!(Framing::of(head.as_bytes()), wanted, "{head}");

@@ -24,7 +24,7 @@ use crate::message::{Authority, Scheme};
 use crate::registry::Visit;
 use crate::session::id::SessionId;
 use crate::session::record::Counters;
-use crate::upstream::{self, Origin, Side, UpstreamError};
+use crate::upstream::{self, Origin, Side, Spare};
 
 /// Answers a CONNECT (RFC 9110, section 9.3.6), and serves the tunnel by a task of its own.
 pub(super) async fn connect(served: &Arc<Served>, request: Request<Incoming>) -> Response<Body> {
@@ -62,17 +62,19 @@ async fn open(
     may_leave(visit.as_deref().map(|session| &**session))?;
     let passthrough = served.house.tls.is_passed_through(&authority.host);
     // A session that has a connection there knows the target to be alive.
-    let alive = !passthrough && visit.as_ref().is_some_and(|visit| has_idle(visit, &authority));
+    let alive = !passthrough
+        && visit
+            .as_ref()
+            .is_some_and(|visit| has_idle(visit, &authority));
     let spare = match alive {
         true => None,
-        false => {
-            let dialled = exchange.upstream.dialer.dial(&authority).await;
-            Some(dialled.map_err(UpstreamError::from)?)
-        }
+        false => Some(exchange.upstream.dial(&authority).await?),
     };
     let mut response = Response::new(Body::empty());
     if let Some(visit) = &visit {
-        response.headers_mut().insert(X_SESSION_ID, visit.id_field().clone());
+        response
+            .headers_mut()
+            .insert(X_SESSION_ID, visit.id_field().clone());
     }
     *response.status_mut() = StatusCode::OK;
     let passage = Passage {
@@ -89,7 +91,12 @@ async fn open(
 
 /// The target in authority form (RFC 9112, section 3.2.3): host and port, both needed.
 fn target(request: &Request<Incoming>) -> Result<Authority, Fault> {
-    let bad = |detail: String| Fault::new(Kind::BadRequest, format!("CONNECT needs `host:port`: {detail}"));
+    let bad = |detail: String| {
+        Fault::new(
+            Kind::BadRequest,
+            format!("CONNECT needs `host:port`: {detail}"),
+        )
+    };
     let text = request
         .uri()
         .authority()
@@ -113,7 +120,7 @@ struct Passage {
     /// The session that the CONNECT named; it stays loaded while the tunnel lasts.
     visit: Option<Visit>,
     /// The connection that the CONNECT made.
-    spare: Option<TcpStream>,
+    spare: Option<Spare>,
     passthrough: bool,
 }
 
@@ -137,7 +144,10 @@ impl Passage {
                 let (stream, said) = parts.io.into_inner().into_parts(&parts.read_buf);
                 self.pass(Wire::with_seen(stream, &said)).await;
             }
-            Err(upgraded) => self.pass(Wire::new(TokioIo::<Upgraded>::new(upgraded))).await,
+            Err(upgraded) => {
+                self.pass(Wire::new(TokioIo::<Upgraded>::new(upgraded)))
+                    .await
+            }
         }
     }
 
@@ -178,7 +188,6 @@ impl Passage {
     {
         let bounds = &self.served.house.bounds;
         let mut deadline = Instant::now() + bounds.idle_timeout;
-        let mut byte = [0];
         loop {
             match detect(wire.seen()) {
                 Detected::NeedMore => {}
@@ -195,10 +204,10 @@ impl Passage {
                         return None;
                     }
                 },
-                spoken = peek(self.spare.as_ref(), &mut byte) => match spoken {
-                    Ok(1..) => return Some(Detected::Opaque),
+                speaks = speaks(self.spare.as_ref()) => match speaks {
+                    Ok(true) => return Some(Detected::Opaque),
                     // Closed before anything was said: the first request dials anew, and tells what is wrong.
-                    Ok(0) | Err(_) => self.spare = None,
+                    Ok(false) | Err(_) => self.spare = None,
                 },
                 () = sleep_until(deadline) => {
                     return (!wire.seen().is_empty()).then_some(Detected::Opaque);
@@ -226,11 +235,11 @@ impl Passage {
         let authority = &self.tunnel.authority;
         let origin = match self.spare {
             Some(origin) => Ok(origin),
-            None => self.served.house.exchange.upstream.dialer.dial(authority).await,
+            None => self.served.house.exchange.upstream.dial(authority).await,
         };
         let origin = match origin {
-            Ok(stream) => Side {
-                stream,
+            Ok(spare) => Side {
+                stream: spare.into_stream(),
                 said: Bytes::new(),
             },
             Err(error) => {
@@ -254,9 +263,9 @@ impl Passage {
     }
 }
 
-async fn peek(spare: Option<&TcpStream>, byte: &mut [u8]) -> std::io::Result<usize> {
+async fn speaks(spare: Option<&Spare>) -> std::io::Result<bool> {
     match spare {
-        Some(spare) => spare.peek(byte).await,
+        Some(spare) => spare.speaks().await,
         None => std::future::pending().await,
     }
 }
@@ -282,4 +291,3 @@ impl Inside {
         }
     }
 }
-

@@ -113,7 +113,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if !this.seen.is_empty() {
             let count = this.seen.len().min(buf.remaining());
             if let Some(flood) = &mut this.flood {
-                flood.arrived(&this.seen[..count], std::time::Instant::now()).map_err(io::Error::other)?;
+                flood
+                    .arrived(&this.seen[..count], std::time::Instant::now())
+                    .map_err(io::Error::other)?;
             }
             buf.put_slice(&this.seen[..count]);
             this.seen.advance(count);
@@ -132,7 +134,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let new = &buf.filled()[before..];
         if let Some(flood) = &mut this.flood {
-            flood.arrived(new, std::time::Instant::now()).map_err(io::Error::other)?;
+            flood
+                .arrived(new, std::time::Instant::now())
+                .map_err(io::Error::other)?;
         }
         let Some(pulse) = &this.pulse else {
             return Poll::Ready(Ok(()));
@@ -157,7 +161,10 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             return None;
         }
         let fault = match &bytes[9..12] {
-            b"400" => Fault::new(Kind::BadRequest, "the request cannot be parsed as HTTP/1.1 (RFC 9112)"),
+            b"400" => Fault::new(
+                Kind::BadRequest,
+                "the request cannot be parsed as HTTP/1.1 (RFC 9112)",
+            ),
             b"431" | b"414" => Fault::new(
                 Kind::HeadersTooLarge,
                 "the request's head is larger than `proxy.max_header_bytes` allows",
@@ -223,7 +230,13 @@ fn as_bytes(fault: &Fault) -> Bytes {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    out.extend_from_slice(
+        format!(
+            "content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        )
+        .as_bytes(),
+    );
     out.extend_from_slice(&body);
     out.into()
 }

@@ -62,11 +62,19 @@ fn heed_retry_after(
     destination: &Destination,
     session: &LiveSession,
 ) {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+    if !matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
         return;
     }
     let now = clock::now();
-    if let Some(until) = fields.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now)) {
-        session.gate().pause(&destination.origin.authority.host.text(), until, now);
+    if let Some(until) = fields
+        .get(RETRY_AFTER)
+        .and_then(|value| retry_after(value.as_bytes(), now))
+    {
+        session
+            .gate()
+            .pause(&destination.origin.authority.host.text(), until, now);
     }
 }

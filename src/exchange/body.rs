@@ -38,7 +38,10 @@ impl Body {
             true => Source::Empty,
             false => Source::Full(bytes),
         };
-        Self { source, flight: None }
+        Self {
+            source,
+            flight: None,
+        }
     }
 
     /// No body.
@@ -85,7 +88,9 @@ impl http_body::Body for Body {
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(flight), Source::Origin(_)) = (frame.data_ref(), &mut this.flight, &this.source) {
+                if let (Some(data), Some(flight), Source::Origin(_)) =
+                    (frame.data_ref(), &mut this.flight, &this.source)
+                {
                     flight.received(data.len());
                 }
             }

@@ -8,13 +8,12 @@ use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Version};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::identify::Named;
 use super::interim::Interim;
 use crate::fault::{Fault, Kind};
 use crate::message::{Authority, Scheme};
-use crate::upstream::{Terms, Origin, Pool, RequestBody};
+use crate::upstream::{Origin, Pool, RequestBody, Spare, Terms};
 
 /// A client's connection, or a tunnel within one.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub struct Tunnel {
     /// The session that the CONNECT named.
     pub named: Option<Named>,
     /// The connection that the CONNECT made, until the first request takes it.
-    pub spare: Mutex<Option<TcpStream>>,
+    pub spare: Mutex<Option<Spare>>,
 }
 
 /// Whom a request is for.
@@ -99,7 +98,11 @@ impl Connection {
             return true;
         }
         let pins = request.headers().get(AUTHORIZATION).is_some_and(|value| {
-            let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+            let scheme = value
+                .as_bytes()
+                .split(|byte| *byte == b' ')
+                .next()
+                .unwrap_or_default();
             scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
         });
         if pins {
@@ -109,9 +112,11 @@ impl Connection {
     }
 
     /// The connection that a CONNECT made to this origin, if it is not in use yet.
-    pub(super) fn take_spare(&self, origin: &Origin) -> Option<TcpStream> {
+    pub(super) fn take_spare(&self, origin: &Origin) -> Option<Spare> {
         match &self.door {
-            Door::Tunnel(tunnel) if tunnel.authority == origin.authority => tunnel.spare.lock().take(),
+            Door::Tunnel(tunnel) if tunnel.authority == origin.authority => {
+                tunnel.spare.lock().take()
+            }
             Door::Tunnel(_) | Door::Proxy | Door::Scrape(_) => None,
         }
     }
@@ -122,7 +127,9 @@ impl Connection {
     /// `bad-request` where it does not say, or says two things; `misdirected` where it is not for the tunnel's host.
     pub(super) fn destination(&self, request: &Request<RequestBody>) -> Result<Destination, Fault> {
         if request.method() == Method::CONNECT {
-            return Err(bad_request("CONNECT belongs on the proxy port, not inside a tunnel"));
+            return Err(bad_request(
+                "CONNECT belongs on the proxy port, not inside a tunnel",
+            ));
         }
         match &self.door {
             Door::Proxy | Door::Scrape(_) => absolute(request),
@@ -146,7 +153,11 @@ fn absolute(request: &Request<RequestBody>) -> Result<Destination, Fault> {
     let scheme = match scheme {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
-        other => return Err(bad_request(format!("scheme `{other}` is not supported: use http or https"))),
+        other => {
+            return Err(bad_request(format!(
+                "scheme `{other}` is not supported: use http or https"
+            )));
+        }
     };
     one_host(request)?;
     let authority = authority.as_str();
@@ -163,7 +174,7 @@ fn absolute(request: &Request<RequestBody>) -> Result<Destination, Fault> {
 
 impl Tunnel {
     /// A tunnel to `authority`; TLS is not known to be spoken in it yet.
-    pub fn new(authority: Authority, named: Option<Named>, spare: Option<TcpStream>) -> Self {
+    pub fn new(authority: Authority, named: Option<Named>, spare: Option<Spare>) -> Self {
         Self {
             authority,
             scheme: Scheme::Http,
@@ -185,7 +196,9 @@ impl Tunnel {
                 .to_str()
                 .map_err(|_| bad_request("the Host field is malformed"))?,
             (None, None) if request.version() < Version::HTTP_11 => {
-                return Ok(self.with_host(self.authority.for_scheme(self.scheme).as_bytes(), request));
+                return Ok(
+                    self.with_host(self.authority.for_scheme(self.scheme).as_bytes(), request)
+                );
             }
             (None, None) => return Err(bad_request("the Host field is missing")),
         };
@@ -201,7 +214,10 @@ impl Tunnel {
         parse(host, self.authority.port)?;
         Err(Fault::new(
             Kind::Misdirected,
-            format!("the request is for `{host}`, the tunnel leads to `{}`", self.authority),
+            format!(
+                "the request is for `{host}`, the tunnel leads to `{}`",
+                self.authority
+            ),
         ))
     }
 

@@ -82,7 +82,12 @@ impl Carriers {
         if !self.auth.is_required() {
             return Ok(());
         }
-        let by_field = || fields.get_all(X_PROXY_TOKEN).iter().any(|token| self.auth.accepts(token.as_bytes()));
+        let by_field = || {
+            fields
+                .get_all(X_PROXY_TOKEN)
+                .iter()
+                .any(|token| self.auth.accepts(token.as_bytes()))
+        };
         // Credentials that cannot be read prove nothing, which is all that matters here.
         let by_password = || {
             Credentials::of(fields)
@@ -108,7 +113,10 @@ impl Carriers {
             return Ok(None);
         };
         if values.any(|other| other != first) {
-            return Err(Fault::new(Kind::BadRequest, "X-Session-ID is there twice, with different values"));
+            return Err(Fault::new(
+                Kind::BadRequest,
+                "X-Session-ID is there twice, with different values",
+            ));
         }
         parse_id(first.as_bytes()).map(|id| Some(Named::by_id(id)))
     }
@@ -228,7 +236,10 @@ mod tests {
     fn by_user(user: &str) -> Result<Option<Named>, Fault> {
         let mut fields = HeaderMap::new();
         let value = format!("Basic {}", STANDARD.encode(format!("{user}:x")));
-        fields.insert(PROXY_AUTHORIZATION, HeaderValue::try_from(value).expect("ascii"));
+        fields.insert(
+            PROXY_AUTHORIZATION,
+            HeaderValue::try_from(value).expect("ascii"),
+        );
         carriers().named(&fields)
     }
 
@@ -242,7 +253,10 @@ mod tests {
             ("user-x-session-a-ttl-600", Some(("a", Some(600)))),
             ("customer-j-d-sessid-7-sesstime-10", Some(("7", Some(600)))),
             ("session-a-lifetime-2", Some(("a", Some(120)))),
-            ("session-a-ttl-99999999999999999999999", Some(("a", Some(86_400)))),
+            (
+                "session-a-ttl-99999999999999999999999",
+                Some(("a", Some(86_400))),
+            ),
             ("user-session-session-a", Some(("a", None))),
             ("user-x", None),
             ("customer-x-cc-us", None),
@@ -252,11 +266,24 @@ mod tests {
         ];
         for (user, wanted) in cases {
             let got = by_user(user).expect(user);
-            let got = got.as_ref().map(|named| (named.id.as_str(), named.ttl.map(|ttl| ttl.as_secs())));
+            let got = got
+                .as_ref()
+                .map(|named| (named.id.as_str(), named.ttl.map(|ttl| ttl.as_secs())));
             assert_eq!(got, wanted, "{user}");
         }
-        for user in ["session-", "a b", "session-a-ttl-x", "session-a-ttl-0", "session-a-ttl", "é"] {
-            assert_eq!(by_user(user).map_err(|fault| fault.kind()), Err(Kind::BadRequest), "{user}");
+        for user in [
+            "session-",
+            "a b",
+            "session-a-ttl-x",
+            "session-a-ttl-0",
+            "session-a-ttl",
+            "é",
+        ] {
+            assert_eq!(
+                by_user(user).map_err(|fault| fault.kind()),
+                Err(Kind::BadRequest),
+                "{user}"
+            );
         }
     }
 

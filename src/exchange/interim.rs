@@ -46,7 +46,12 @@ impl Interim {
     }
 
     fn push(&self, status: StatusCode, fields: &HeaderMap) {
-        let mut head = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
+        let mut head = format!(
+            "HTTP/1.1 {} {}\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default()
+        )
+        .into_bytes();
         for (name, value) in &response_fields(fields.clone(), false) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");

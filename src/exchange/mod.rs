@@ -28,7 +28,7 @@ pub use self::interim::Interim;
 use crate::fault::Fault;
 use crate::observe::AccessLog;
 use crate::registry::Registry;
-use crate::upstream::{Terms, RequestBody, Upstream};
+use crate::upstream::{RequestBody, Terms, Upstream};
 
 /// The pipeline, and what its steps work with.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ impl Exchange {
     /// # Cancellation
     /// Dropped, the exchange is given up: its place in line is free, its connection to the origin closes. What
     /// a response has already changed of the session is still written.
-    pub async fn exchange(&self, request: Request<RequestBody>, from: &Connection) -> Response<Body> {
+    pub async fn exchange(
+        &self,
+        request: Request<RequestBody>,
+        from: &Connection,
+    ) -> Response<Body> {
         let mut flight = Flight::begin(self.log, from, &request);
         match self.walk(request, from, &mut flight).await {
             Ok(response) => response,
@@ -84,10 +88,20 @@ impl Exchange {
         let session = self.admit(named, &destination, flight).await?;
         let switch = upgrade::asked(&mut request);
         let route = route::choose(&request, session.as_deref())?;
-        let mut request = inject::inject(request, &destination, session.as_deref(), switch.is_some());
+        let mut request =
+            inject::inject(request, &destination, session.as_deref(), switch.is_some());
         interim::relay(&mut request, from.interim.as_ref());
-        let answer = self.fetch(request, &destination, session.as_deref(), from).await?;
+        let answer = self
+            .fetch(request, &destination, session.as_deref(), from)
+            .await?;
         let absorbed = absorb::absorb(answer, &destination, session.as_ref()).await?;
-        deliver::deliver(absorbed, route, switch, session.as_ref(), flight, &self.relays)
+        deliver::deliver(
+            absorbed,
+            route,
+            switch,
+            session.as_ref(),
+            flight,
+            &self.relays,
+        )
     }
 }

@@ -10,7 +10,10 @@ use crate::session::settings::Render;
 use crate::upstream::RequestBody;
 
 /// Asks the rules, with what the request and its session say.
-pub(super) fn choose(request: &Request<RequestBody>, session: Option<&LiveSession>) -> Result<Route, Fault> {
+pub(super) fn choose(
+    request: &Request<RequestBody>,
+    session: Option<&LiveSession>,
+) -> Result<Route, Fault> {
     let asked = match request.headers().get(X_BURDOCK_RENDER) {
         Some(value) => Some(parse(value.as_bytes())?),
         None => None,

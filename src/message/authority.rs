@@ -71,7 +71,11 @@ impl Host {
         match url::Host::parse(text).map_err(|_| AuthorityError::Host(text.into()))? {
             url::Host::Domain(name) => {
                 let name = name.strip_suffix('.').unwrap_or(&name);
-                if name.len() > 253 || name.split('.').any(|label| !(1..=63).contains(&label.len())) {
+                if name.len() > 253
+                    || name
+                        .split('.')
+                        .any(|label| !(1..=63).contains(&label.len()))
+                {
                     return Err(AuthorityError::Host(text.into()));
                 }
                 Ok(Self::Name(name.into()))
@@ -307,8 +311,25 @@ mod tests {
     #[test]
     fn what_is_no_authority_is_refused() {
         for text in [
-            "", ":80", "a b", "a:0", "a:65536", "a:+80", "a:8 0", "::1", "[::1", "[::1]x", "u@a",
-            "u:p@a:1", "a/b", "a?b", "a#b", "999.0.0.1", "a..b", ".", "1.2.3.4.5",
+            "",
+            ":80",
+            "a b",
+            "a:0",
+            "a:65536",
+            "a:+80",
+            "a:8 0",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "u@a",
+            "u:p@a:1",
+            "a/b",
+            "a?b",
+            "a#b",
+            "999.0.0.1",
+            "a..b",
+            ".",
+            "1.2.3.4.5",
         ] {
             assert!(Authority::parse(text, Some(443)).is_err(), "{text}");
         }
@@ -332,7 +353,11 @@ mod tests {
             ("notlocalhost", false),
             ("localhost.example", false),
         ] {
-            assert_eq!(Host::parse(text).map(|host| host.is_localhost()), Ok(wanted), "{text}");
+            assert_eq!(
+                Host::parse(text).map(|host| host.is_localhost()),
+                Ok(wanted),
+                "{text}"
+            );
         }
     }
 

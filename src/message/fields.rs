@@ -21,7 +21,6 @@ pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-
 /// What the origin shall see in place of, or besides, what the client sent.
 #[derive(Debug, Default)]
 pub struct Rewrite<'a> {
@@ -190,7 +189,8 @@ pub fn lists(list: &[u8], token: &str) -> bool {
 /// Fields that speak to burdock alone and never travel on.
 pub fn is_control(name: &HeaderName) -> bool {
     let text = name.as_str();
-    text.starts_with("x-") && (name == X_SESSION_ID || name == X_PROXY_TOKEN || text.starts_with("x-burdock-"))
+    text.starts_with("x-")
+        && (name == X_SESSION_ID || name == X_PROXY_TOKEN || text.starts_with("x-burdock-"))
         || name == header::PROXY_AUTHORIZATION
 }
 
@@ -232,7 +232,10 @@ impl Named {
         !self.0.is_empty()
             && name != HOST
             && name != CONTENT_LENGTH
-            && self.0.iter().any(|named| **named == *name.as_str().as_bytes())
+            && self
+                .0
+                .iter()
+                .any(|named| **named == *name.as_str().as_bytes())
     }
 }
 
@@ -289,8 +292,14 @@ mod tests {
             ("http2-settings", "AAA"),
         ]);
         let defaults = [
-            (HeaderName::from_static("accept"), HeaderValue::from_static("no")),
-            (HeaderName::from_static("dnt"), HeaderValue::from_static("1")),
+            (
+                HeaderName::from_static("accept"),
+                HeaderValue::from_static("no"),
+            ),
+            (
+                HeaderName::from_static("dnt"),
+                HeaderValue::from_static("1"),
+            ),
         ];
         let out = request_fields(
             client,
@@ -333,7 +342,11 @@ mod tests {
     #[test]
     fn connection_cannot_take_away_host_or_framing() {
         let out = request_fields(
-            map(&[("connection", "host, content-length"), ("host", "h"), ("content-length", "3")]),
+            map(&[
+                ("connection", "host, content-length"),
+                ("host", "h"),
+                ("content-length", "3"),
+            ]),
             Rewrite {
                 host: Some(HeaderValue::from_static("h")),
                 ..Rewrite::default()
@@ -344,8 +357,14 @@ mod tests {
 
     #[test]
     fn an_upgrade_travels_on_when_asked_to() {
-        let client = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(upgrade_of(&client).map(HeaderValue::as_bytes), Some(&b"websocket"[..]));
+        let client = map(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ]);
+        assert_eq!(
+            upgrade_of(&client).map(HeaderValue::as_bytes),
+            Some(&b"websocket"[..])
+        );
         let rewrite = Rewrite {
             upgrade: true,
             ..Rewrite::default()

@@ -51,7 +51,8 @@ impl AccessLog {
 
     /// Begins the line of an exchange; `None` where nothing is to be logged, so that nothing is gathered.
     pub fn begin(self, client: SocketAddr, method: &Method) -> Option<Box<Entry>> {
-        let wanted = self.enabled && tracing::enabled!(target: "burdock::access", tracing::Level::INFO);
+        let wanted =
+            self.enabled && tracing::enabled!(target: "burdock::access", tracing::Level::INFO);
         wanted.then(|| {
             Box::new(Entry {
                 started: Instant::now(),

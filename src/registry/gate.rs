@@ -182,10 +182,14 @@ async fn drive(session: Arc<LiveSession>) {
 impl Line {
     /// Tells those whose turn it is, and those who can no longer make it; whether a slot came back meanwhile.
     fn settle(&mut self, now: Timestamp) -> bool {
-        self.limiter.poll(now, &mut self.admitted, &mut self.refused);
+        self.limiter
+            .poll(now, &mut self.admitted, &mut self.refused);
         let mut returned = false;
         for ticket in self.admitted.drain(..) {
-            let told = self.waiting.remove(&ticket).is_some_and(|waiter| waiter.send(Ok(())).is_ok());
+            let told = self
+                .waiting
+                .remove(&ticket)
+                .is_some_and(|waiter| waiter.send(Ok(())).is_ok());
             if !told {
                 self.limiter.release();
                 returned = true;

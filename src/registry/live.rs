@@ -283,7 +283,10 @@ impl LiveSession {
     }
 
     /// As [`Self::change`], for a change of the storage as well; that is made here.
-    pub fn change_state(&self, change: impl FnOnce(&mut Jar, &Storage) -> (CookieDelta, StorageDelta)) -> u64 {
+    pub fn change_state(
+        &self,
+        change: impl FnOnce(&mut Jar, &Storage) -> (CookieDelta, StorageDelta),
+    ) -> u64 {
         let mut state = self.state.lock();
         let state = &mut *state;
         let (cookies, storage) = change(&mut state.jar, &state.storage);
@@ -311,12 +314,21 @@ impl LiveSession {
     }
 
     /// Replaces the settings, limiter included; returns the number to commit.
-    pub(super) fn replace_settings(&self, settings: Settings, defaults: &Defaults, now: Timestamp) -> u64 {
-        self.gate.reconfigure(policy_of(&settings, &defaults.policy), now);
+    pub(super) fn replace_settings(
+        &self,
+        settings: Settings,
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> u64 {
+        self.gate
+            .reconfigure(policy_of(&settings, &defaults.policy), now);
         let mut state = self.state.lock();
         let expires = settings.expiry_after_use(self.created, self.last_used());
         self.ttl.store(micros(settings.ttl), Ordering::Relaxed);
-        self.latest_end.store(latest_end(&settings, self.created).as_micros(), Ordering::Relaxed);
+        self.latest_end.store(
+            latest_end(&settings, self.created).as_micros(),
+            Ordering::Relaxed,
+        );
         self.expires.store(expires.as_micros(), Ordering::Relaxed);
         state.profile = Arc::new(Profile::of(&settings, defaults));
         state.settings = Arc::new(settings.clone());
@@ -362,7 +374,9 @@ impl LiveSession {
 
     /// Moves the expiry, as every use does; the store is told within a second.
     pub(super) fn touch(self: &Arc<Self>, now: Timestamp) {
-        let slides = now.as_micros().saturating_add(self.ttl.load(Ordering::Relaxed));
+        let slides = now
+            .as_micros()
+            .saturating_add(self.ttl.load(Ordering::Relaxed));
         let expires = slides.min(self.latest_end.load(Ordering::Relaxed));
         self.last_used.fetch_max(now.as_micros(), Ordering::Relaxed);
         self.expires.store(expires, Ordering::Relaxed);
@@ -375,7 +389,8 @@ impl LiveSession {
     }
 
     pub(super) fn note_stored(&self, expires: Timestamp) {
-        self.stored_expires.store(expires.as_micros(), Ordering::Relaxed);
+        self.stored_expires
+            .store(expires.as_micros(), Ordering::Relaxed);
     }
 
     /// Begins a use of the session, unless it is over or being unloaded.
@@ -492,7 +507,9 @@ impl Profile {
 /// What the session says of its limit, and the defaults for what it does not say.
 pub(super) fn policy_of(settings: &Settings, defaults: &Policy) -> Policy {
     let own = &settings.rate_limit;
-    let per_second = own.requests_per_second.or(defaults.rate.map(Rate::per_second));
+    let per_second = own
+        .requests_per_second
+        .or(defaults.rate.map(Rate::per_second));
     let burst = own
         .burst
         .and_then(NonZeroU32::new)
@@ -508,7 +525,9 @@ pub(super) fn policy_of(settings: &Settings, defaults: &Policy) -> Policy {
             None => defaults.concurrency,
         },
         on_limit: own.on_limit.unwrap_or(defaults.on_limit),
-        max_wait: own.max_wait_ms.map_or(defaults.max_wait, Duration::from_millis),
+        max_wait: own
+            .max_wait_ms
+            .map_or(defaults.max_wait, Duration::from_millis),
         honor_retry_after: defaults.honor_retry_after,
     }
 }

@@ -143,7 +143,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`], of every kind but a conflict.
-    pub async fn visit(&self, id: &SessionId, ttl: Option<Duration>) -> Result<Visit, RegistryError> {
+    pub async fn visit(
+        &self,
+        id: &SessionId,
+        ttl: Option<Duration>,
+    ) -> Result<Visit, RegistryError> {
         let now = clock::now();
         let visit = match self.enter(id, now) {
             Some(visit) => visit,
@@ -157,7 +161,11 @@ impl Registry {
         Ok(visit)
     }
 
-    async fn load_or_create(&self, id: &SessionId, ttl: Option<Duration>) -> Result<Visit, RegistryError> {
+    async fn load_or_create(
+        &self,
+        id: &SessionId,
+        ttl: Option<Duration>,
+    ) -> Result<Visit, RegistryError> {
         let _turn = self.turns.take(id).await;
         loop {
             let now = clock::now();
@@ -203,7 +211,10 @@ impl Registry {
         if let Some(visit) = self.enter(id, now) {
             return Ok(Some(visit));
         }
-        Ok(self.load(id, now).await?.and_then(|session| session.enter(now)))
+        Ok(self
+            .load(id, now)
+            .await?
+            .and_then(|session| session.enter(now)))
     }
 
     /// Makes a session that begins with `seed`; of two calls for one id, one fails.
@@ -232,7 +243,9 @@ impl Registry {
             return Err(RegistryError::Conflict(id));
         }
         let session = self.create_in(adapter, id.clone(), seed).await?;
-        session.enter(clock::now()).ok_or(RegistryError::Unknown(id))
+        session
+            .enter(clock::now())
+            .ok_or(RegistryError::Unknown(id))
     }
 
     /// Replaces a session's settings by what `change` makes of the present ones, acknowledged by its store. Such calls take
@@ -248,7 +261,9 @@ impl Registry {
         let _turn = self.turns.take(session.id()).await;
         let settings = change(&session.settings())?;
         let number = session.replace_settings(settings, &self.options.defaults, clock::now());
-        commit(session, number).await.map_err(|error| RegistryError::from(error).into())
+        commit(session, number)
+            .await
+            .map_err(|error| RegistryError::from(error).into())
     }
 
     /// Removes a session and everything of it; whether there was one.
@@ -259,7 +274,9 @@ impl Registry {
         let _turn = self.turns.take(id).await;
         let now = clock::now();
         let live = self.live.pin().get(id).cloned();
-        let was_live = live.as_ref().is_some_and(|session| session.expires() > now && !session.is_gone());
+        let was_live = live
+            .as_ref()
+            .is_some_and(|session| session.expires() > now && !session.is_gone());
         let mut found = false;
         for adapter in &self.adapters {
             found |= adapter.delete(id).await?;
@@ -297,11 +314,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::NoAdapter`], [`RegistryError::Store`].
-    pub async fn list(
-        &self,
-        adapter: Option<&str>,
-        query: &Query,
-    ) -> Result<Page, RegistryError> {
+    pub async fn list(&self, adapter: Option<&str>, query: &Query) -> Result<Page, RegistryError> {
         if let Some(name) = adapter
             && !self.adapters.iter().any(|known| known.name() == name)
         {
@@ -323,7 +336,9 @@ impl Registry {
         sessions.sort_by(|one, other| one.id.cmp(&other.id));
         let more = sessions.len() > query.limit;
         sessions.truncate(query.limit);
-        let next = more.then(|| sessions.last().map(|last| last.id.clone())).flatten();
+        let next = more
+            .then(|| sessions.last().map(|last| last.id.clone()))
+            .flatten();
         Ok(Page { sessions, next })
     }
 
@@ -363,7 +378,11 @@ impl Registry {
     }
 
     /// Loads a session whose turn the caller holds, dropping a copy here that is over.
-    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Arc<LiveSession>>, StoreError> {
+    async fn load(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<LiveSession>>, StoreError> {
         let known = self.live.pin().get(id).cloned();
         if let Some(known) = known {
             self.unlist(&known);
@@ -395,9 +414,17 @@ impl Registry {
         let record = Record {
             jar: seed.jar,
             storage: seed.storage,
-            ..Record::new(id.clone(), Generation::new(rand::random()), seed.settings, clock::now())
+            ..Record::new(
+                id.clone(),
+                Generation::new(rand::random()),
+                seed.settings,
+                clock::now(),
+            )
         };
-        match adapter.create(record.clone(), limit.saturating_sub(elsewhere)).await? {
+        match adapter
+            .create(record.clone(), limit.saturating_sub(elsewhere))
+            .await?
+        {
             Created::Done => Ok(self.enlist(record, Arc::clone(adapter))),
             Created::Exists => Err(RegistryError::Conflict(id)),
             Created::Full { until } => Err(RegistryError::TooMany { limit, until }),
@@ -413,7 +440,9 @@ impl Registry {
             &self.options.defaults,
             clock::now(),
         ));
-        self.live.pin().insert(session.id().clone(), Arc::clone(&session));
+        self.live
+            .pin()
+            .insert(session.id().clone(), Arc::clone(&session));
         session
     }
 
@@ -426,7 +455,9 @@ impl Registry {
     fn view_of(&self, record: Record, adapter: &'static str, now: Timestamp) -> SessionView {
         let live = self.live.pin().get(&record.id).cloned();
         match live {
-            Some(live) if live.generation() == record.generation => SessionView::of_live(&live, now),
+            Some(live) if live.generation() == record.generation => {
+                SessionView::of_live(&live, now)
+            }
             _ => SessionView::of_record(&record, adapter, &self.options.defaults, now),
         }
     }
@@ -522,7 +553,9 @@ impl From<RegistryError> for Fault {
                 let wait = until.map_or(Duration::from_secs(60), |until| until.since(clock::now()));
                 Self::new(Kind::TooManySessions, detail).retry_after(wait)
             }
-            RegistryError::Conflict(_) | RegistryError::NoAdapter(_) => Self::new(Kind::BadRequest, detail),
+            RegistryError::Conflict(_) | RegistryError::NoAdapter(_) => {
+                Self::new(Kind::BadRequest, detail)
+            }
         }
     }
 }

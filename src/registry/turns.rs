@@ -42,7 +42,10 @@ impl Drop for Turn<'_> {
         self.guard = None;
         let mut ids = self.turns.ids.lock();
         // Whoever waits holds a clone, taken under this lock.
-        if ids.get(&self.id).is_some_and(|line| Arc::strong_count(line) == 1) {
+        if ids
+            .get(&self.id)
+            .is_some_and(|line| Arc::strong_count(line) == 1)
+        {
             ids.remove(&self.id);
         }
     }

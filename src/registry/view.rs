@@ -37,13 +37,23 @@ impl SessionView {
             last_used: session.last_used(),
             expires: session.expires(),
             cookies: state.jar.live(now).count(),
-            origins: state.storage.origins().iter().map(ToString::to_string).collect(),
+            origins: state
+                .storage
+                .origins()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             counters: session.counters(),
             limiter: session.gate().view(now),
         }
     }
 
-    pub(super) fn of_record(record: &Record, adapter: &'static str, defaults: &Defaults, now: Timestamp) -> Self {
+    pub(super) fn of_record(
+        record: &Record,
+        adapter: &'static str,
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Self {
         let policy = policy_of(&record.settings, &defaults.policy);
         Self {
             id: record.id.clone(),
@@ -53,7 +63,12 @@ impl SessionView {
             last_used: record.last_used,
             expires: record.expires,
             cookies: record.jar.live(now).count(),
-            origins: record.storage.origins().iter().map(ToString::to_string).collect(),
+            origins: record
+                .storage
+                .origins()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             counters: record.counters,
             limiter: Limiter::new(policy, &record.limiter, now).view(now),
         }

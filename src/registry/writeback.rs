@@ -82,7 +82,8 @@ impl Writer {
 
 /// Writes what has gathered; stores that answer at once, as memory does, are not given a task.
 async fn write(session: &Arc<LiveSession>) {
-    let mut writing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(write_pending(Arc::clone(session)));
+    let mut writing: Pin<Box<dyn Future<Output = ()> + Send>> =
+        Box::pin(write_pending(Arc::clone(session)));
     let done = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx).is_ready())).await;
     if !done {
         let task = tokio::spawn(writing);
@@ -163,4 +164,3 @@ pub(super) async fn flush(session: &Arc<LiveSession>) -> Result<(), StoreError> 
     let number = session.append_soft(crate::clock::now());
     commit(session, number).await
 }
-

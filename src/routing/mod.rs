@@ -1,7 +1,7 @@
 //! Which route a request takes, decided from what it asks for; nothing here waits or looks anything up.
 
-use http::header::{ACCEPT, HeaderMap, HeaderName, RANGE, UPGRADE};
 use http::Method;
+use http::header::{ACCEPT, HeaderMap, HeaderName, RANGE, UPGRADE};
 
 use crate::session::settings::Render;
 
@@ -36,7 +36,12 @@ impl Reason {
 /// Chooses: the request's header, else the session's setting, else http.
 ///
 /// Only a GET is ever rendered. A request that looks like a page's part goes by http unless the header says otherwise.
-pub fn choose(asked: Option<Render>, session: Option<Render>, method: &Method, fields: &HeaderMap) -> Route {
+pub fn choose(
+    asked: Option<Render>,
+    session: Option<Render>,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Route {
     if *method != Method::GET {
         return Route::Http;
     }
@@ -60,7 +65,10 @@ fn is_navigation(fields: &HeaderMap) -> bool {
             let accept = accept.as_bytes().to_ascii_lowercase();
             accept.split(|byte| *byte == b',').any(|range| {
                 let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
-                matches!(kind.trim_ascii(), b"text/html" | b"application/xhtml+xml" | b"text/*" | b"*/*")
+                matches!(
+                    kind.trim_ascii(),
+                    b"text/html" | b"application/xhtml+xml" | b"text/*" | b"*/*"
+                )
             })
         });
     for_document
@@ -79,7 +87,12 @@ mod tests {
     fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
             .collect()
     }
 
@@ -88,14 +101,31 @@ mod tests {
         let any = HeaderMap::new();
         let get = Method::GET;
         assert_eq!(choose(None, None, &get, &any), Route::Http);
-        assert_eq!(choose(Some(Render::Http), Some(Render::Browser), &get, &any), Route::Http);
-        assert_eq!(choose(Some(Render::Browser), Some(Render::Http), &get, &any), Route::Browser(Reason::Header));
-        assert_eq!(choose(None, Some(Render::Browser), &get, &any), Route::Browser(Reason::Session));
+        assert_eq!(
+            choose(Some(Render::Http), Some(Render::Browser), &get, &any),
+            Route::Http
+        );
+        assert_eq!(
+            choose(Some(Render::Browser), Some(Render::Http), &get, &any),
+            Route::Browser(Reason::Header)
+        );
+        assert_eq!(
+            choose(None, Some(Render::Browser), &get, &any),
+            Route::Browser(Reason::Session)
+        );
     }
 
     #[test]
     fn only_a_get_is_rendered() {
-        assert_eq!(choose(Some(Render::Browser), None, &Method::POST, &HeaderMap::new()), Route::Http);
+        assert_eq!(
+            choose(
+                Some(Render::Browser),
+                None,
+                &Method::POST,
+                &HeaderMap::new()
+            ),
+            Route::Http
+        );
     }
 
     #[test]

@@ -151,7 +151,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(held) = &mut self.held {
-            if held.hold.poll_released(cx).is_pending() && held.until.as_mut().poll(cx).is_pending() {
+            if held.hold.poll_released(cx).is_pending() && held.until.as_mut().poll(cx).is_pending()
+            {
                 return Poll::Pending;
             }
             self.held = None;

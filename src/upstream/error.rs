@@ -137,7 +137,9 @@ fn h2_reason(error: &hyper::Error) -> Option<H2> {
     };
     match error.reason() {
         Some(h2::Reason::REFUSED_STREAM) => Some(H2::Unprocessed),
-        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => Some(H2::Unprocessed),
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+            Some(H2::Unprocessed)
+        }
         Some(h2::Reason::HTTP_1_1_REQUIRED) => Some(H2::WantsHttp1),
         Some(
             h2::Reason::PROTOCOL_ERROR
@@ -155,7 +157,10 @@ impl From<DialError> for Fault {
         let detail = error.to_string();
         match error {
             DialError::Dns { source, .. } => Self::new(Kind::DnsFailed, detail).caused_by(source),
-            DialError::Denied { why: Denied::Loop { .. }, .. } => Self::new(Kind::LoopDetected, detail),
+            DialError::Denied {
+                why: Denied::Loop { .. },
+                ..
+            } => Self::new(Kind::LoopDetected, detail),
             DialError::Denied { .. } => Self::new(Kind::DestinationDenied, detail),
             DialError::Connect { source, .. } => {
                 let fault = Self::new(Kind::ConnectFailed, detail);
@@ -168,10 +173,14 @@ impl From<DialError> for Fault {
                 };
                 fault.caused_by(source)
             }
-            DialError::Timeout { during: Phase::Lookup, .. } => {
-                Self::new(Kind::ConnectTimeout, detail).proxy_error("dns_timeout")
-            }
-            DialError::Timeout { during: Phase::Connect, .. } => Self::new(Kind::ConnectTimeout, detail),
+            DialError::Timeout {
+                during: Phase::Lookup,
+                ..
+            } => Self::new(Kind::ConnectTimeout, detail).proxy_error("dns_timeout"),
+            DialError::Timeout {
+                during: Phase::Connect,
+                ..
+            } => Self::new(Kind::ConnectTimeout, detail),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod policy;
 mod pool;
 mod relay;
 mod send;
+mod spare;
 pub mod tls;
 
 pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
@@ -16,3 +17,4 @@ pub use io::Stream;
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use relay::{Side, relay};
 pub use send::{Answer, Switched, Upstream};
+pub use spare::Spare;

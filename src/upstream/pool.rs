@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
@@ -66,7 +66,10 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
-    #[allow(clippy::vec_box, reason = "a connection is large, and moves between here and its leases in its box")]
+    #[allow(
+        clippy::vec_box,
+        reason = "a connection is large, and moves between here and its leases in its box"
+    )]
     idle: Vec<Box<H1>>,
     h2: Option<http2::SendRequest<RequestBody>>,
     protocol: Option<Protocol>,
@@ -129,10 +132,14 @@ impl Pool {
         let limit = self.terms.idle_timeout;
         self.state.lock().origins.retain_mut(|(_, entry)| {
             entry.idle.retain_mut(|connection| {
-                now.saturating_duration_since(connection.idle_since) < limit && !connection.is_dead()
+                now.saturating_duration_since(connection.idle_since) < limit
+                    && !connection.is_dead()
             });
             entry.h2.take_if(|h2| h2.is_closed());
-            !entry.idle.is_empty() || entry.h2.is_some() || entry.probing.is_some() || entry.avoids_http2()
+            !entry.idle.is_empty()
+                || entry.h2.is_some()
+                || entry.probing.is_some()
+                || entry.avoids_http2()
         });
     }
 
@@ -156,7 +163,12 @@ impl Pool {
     /// Takes out a connection that is fit for a request, or says how to get one.
     ///
     /// Must be called within the task that will drive the connection: its waker is left there.
-    pub(super) fn checkout(self: &Arc<Self>, origin: &Origin, need: Need, cx: &mut Context<'_>) -> Checkout {
+    pub(super) fn checkout(
+        self: &Arc<Self>,
+        origin: &Origin,
+        need: Need,
+        cx: &mut Context<'_>,
+    ) -> Checkout {
         let mut state = self.state.lock();
         let entry = state.entry(origin);
         while let Some(mut connection) = entry.idle.pop() {
@@ -181,7 +193,10 @@ impl Pool {
         if let Some(probing) = &entry.probing {
             return Checkout::Wait(Arc::clone(probing));
         }
-        if origin.scheme == Scheme::Http || entry.protocol == Some(Protocol::Http1) || entry.avoids_http2() {
+        if origin.scheme == Scheme::Http
+            || entry.protocol == Some(Protocol::Http1)
+            || entry.avoids_http2()
+        {
             return Checkout::Connect(Probe::none());
         }
         let done = Arc::new(Notify::new());
@@ -296,7 +311,11 @@ impl Drop for Probe {
         if let Some((pool, origin, done)) = self.0.take() {
             let mut state = pool.state.lock();
             let entry = state.entry(&origin);
-            if entry.probing.as_ref().is_some_and(|probing| Arc::ptr_eq(probing, &done)) {
+            if entry
+                .probing
+                .as_ref()
+                .is_some_and(|probing| Arc::ptr_eq(probing, &done))
+            {
                 entry.probing = None;
             }
             drop(state);
@@ -356,7 +375,9 @@ impl H1 {
 
 impl fmt::Debug for H1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("H1").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("H1")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -391,13 +412,41 @@ impl Lease {
 
     /// The response has been read to its end: the connection may serve again.
     pub(super) fn give_back(mut self) {
-        let Some(mut connection) = self.connection.take().filter(|connection| !connection.ended) else {
+        let Some(mut connection) = self
+            .connection
+            .take()
+            .filter(|connection| !connection.ended)
+        else {
             return;
         };
-        // Nobody drives an idle connection, so one that still sends a body would hold its client up.
+        // Nobody drives an idle connection, and this one still has a body to send.
         if self.uploads && connection.is_dead() {
+            if !connection.ended {
+                tokio::spawn(finish_upload(
+                    connection,
+                    Arc::clone(&self.pool),
+                    self.origin.clone(),
+                ));
+            }
             return;
         }
         self.pool.give_back(&self.origin, connection);
     }
 }
+
+/// Sends the rest of a request's body whose response came early, as it would be sent without a proxy between: a client that
+/// is cut off in its upload may never look at the response.
+async fn finish_upload(mut connection: Box<H1>, pool: Arc<Pool>, origin: Origin) {
+    let finished = std::future::poll_fn(|cx| match connection.is_usable(cx) {
+        true => Poll::Ready(()),
+        false if connection.ended => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    let finished = tokio::time::timeout(LONGEST_UPLOAD_AFTER_RESPONSE, finished).await;
+    if finished.is_ok() && !connection.ended {
+        pool.give_back(&origin, connection);
+    }
+}
+
+/// How long a body may still be sent after its response has ended.
+const LONGEST_UPLOAD_AFTER_RESPONSE: Duration = Duration::from_secs(30);

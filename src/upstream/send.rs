@@ -3,18 +3,16 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
-use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::body::{RequestBody, ResponseBody, Upload};
@@ -22,8 +20,9 @@ use super::dial::Dialer;
 use super::error::{Retry, UpstreamError};
 use super::io::Stream;
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
+use super::spare::Spare;
 use super::tls::Alpn;
-use crate::message::{Scheme, fields};
+use crate::message::{Authority, Scheme, fields};
 
 /// The way to origins: what every pool uses and none owns.
 #[derive(Debug)]
@@ -55,6 +54,14 @@ pub struct Switched {
 }
 
 impl Upstream {
+    /// Connects to an origin before it is known what to say there, as a CONNECT does.
+    ///
+    /// # Errors
+    /// [`DialError`](super::dial::DialError).
+    pub async fn dial(&self, authority: &Authority) -> Result<Spare, UpstreamError> {
+        Ok(Spare::new(self.dialer.dial(authority).await?))
+    }
+
     /// Sends `request` to `origin` over a connection of `pool`.
     ///
     /// `spare` yields a TCP connection to the origin that was made beforehand (for a CONNECT), if there is one.
@@ -74,7 +81,7 @@ impl Upstream {
         pool: &Arc<Pool>,
         origin: &Origin,
         mut request: Request<RequestBody>,
-        spare: impl Fn() -> Option<TcpStream>,
+        spare: impl Fn() -> Option<Spare>,
     ) -> Result<Answer, UpstreamError> {
         let need = match request.headers().contains_key(http::header::UPGRADE) {
             true => Need::Http1,
@@ -90,7 +97,10 @@ impl Upstream {
                 }
                 Checkout::Idle(lease) => (Way::Http1(lease), true),
                 Checkout::Shared(h2) => (Way::Http2(h2), true),
-                Checkout::Connect(probe) => (self.connect(pool, origin, need, spare(), probe).await?, false),
+                Checkout::Connect(probe) => (
+                    self.connect(pool, origin, need, spare(), probe).await?,
+                    false,
+                ),
             };
             // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
             let may_fail = reused || matches!(way, Way::Http2(_));
@@ -102,14 +112,19 @@ impl Upstream {
             match sent {
                 Ok(answer) => return Ok(answer),
                 // Nothing of it was written. Every pass uses up an idle connection, so this ends.
-                Err(Unsent { request: Some(unsent), .. }) if reused => request = *unsent,
-                Err(Unsent { error, .. }) => match again.filter(|copy| may_repeat(error.retry(), copy.method())) {
-                    Some(copy) => {
-                        retried = true;
-                        request = copy;
+                Err(Unsent {
+                    request: Some(unsent),
+                    ..
+                }) if reused => request = *unsent,
+                Err(Unsent { error, .. }) => {
+                    match again.filter(|copy| may_repeat(error.retry(), copy.method())) {
+                        Some(copy) => {
+                            retried = true;
+                            request = copy;
+                        }
+                        None => return Err(error),
                     }
-                    None => return Err(error),
-                },
+                }
             }
         }
     }
@@ -119,12 +134,12 @@ impl Upstream {
         pool: &Arc<Pool>,
         origin: &Origin,
         need: Need,
-        spare: Option<TcpStream>,
+        spare: Option<Spare>,
         probe: Probe,
     ) -> Result<Way, UpstreamError> {
         let deadline = Instant::now() + self.connect_timeout;
-        let tcp = match spare.filter(is_open) {
-            Some(tcp) => tcp,
+        let tcp = match spare.filter(Spare::is_open) {
+            Some(spare) => spare.into_stream(),
             None => self.dialer.dial(&origin.authority).await?,
         };
         let (stream, protocol) = if origin.scheme.is_secure() {
@@ -133,12 +148,12 @@ impl Upstream {
                 Need::Any | Need::Http1 => Alpn::Http1Only,
             };
             let handshake = pool.tls.handshake(tcp, &origin.authority, alpn);
-            let tls = timeout_at(deadline, handshake)
-                .await
-                .map_err(|_| UpstreamError::HandshakeTimeout {
+            let tls = timeout_at(deadline, handshake).await.map_err(|_| {
+                UpstreamError::HandshakeTimeout {
                     authority: origin.authority.clone(),
                     after: self.connect_timeout,
-                })??;
+                }
+            })??;
             let protocol = match tls.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -247,11 +262,13 @@ impl Upstream {
             deadline.as_mut().poll(cx).map(|()| None)
         })
         .await;
-        let response = self.judge(response, origin).inspect_err(|unsent| match unsent.error.retry() {
-            Retry::OverHttp1 | Retry::OverHttp1IfIdempotent => pool.avoid_http2(origin),
-            Retry::IfIdempotent | Retry::Unprocessed => pool.forget_h2(origin),
-            Retry::Never => {}
-        })?;
+        let response =
+            self.judge(response, origin)
+                .inspect_err(|unsent| match unsent.error.retry() {
+                    Retry::OverHttp1 | Retry::OverHttp1IfIdempotent => pool.avoid_http2(origin),
+                    Retry::IfIdempotent | Retry::Unprocessed => pool.forget_h2(origin),
+                    Retry::Never => {}
+                })?;
         Ok(Answer::Response(
             response.map(|body| ResponseBody::new(body, None)),
         ))
@@ -328,17 +345,6 @@ impl Future for Deadline {
             this.sleep.as_mut().reset(Instant::now() + *this.every);
         }
         Poll::Pending
-    }
-}
-
-/// Whether a connection that was made beforehand is still open, as far as is known here.
-fn is_open(tcp: &TcpStream) -> bool {
-    let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
-    match tcp.poll_peek(&mut Context::from_waker(Waker::noop()), &mut byte) {
-        Poll::Ready(Ok(read)) => read > 0,
-        Poll::Ready(Err(_)) => false,
-        Poll::Pending => true,
     }
 }
 

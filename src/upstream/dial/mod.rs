@@ -146,11 +146,13 @@ impl Dialer {
         }
         match denied {
             // A name that leads here by one of its addresses means this process, whichever answers.
-            Some((addr, why)) if permitted.is_empty() || matches!(why, Denied::Loop { .. }) => Err(DialError::Denied {
-                authority: authority.clone(),
-                addr,
-                why,
-            }),
+            Some((addr, why)) if permitted.is_empty() || matches!(why, Denied::Loop { .. }) => {
+                Err(DialError::Denied {
+                    authority: authority.clone(),
+                    addr,
+                    why,
+                })
+            }
             _ => Ok(permitted),
         }
     }
