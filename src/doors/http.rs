@@ -179,6 +179,7 @@ async fn answer(
     }
     Ok(response.map(|body| Tracked {
         body,
+        failed: None,
         _answering: answering,
     }))
 }
@@ -187,6 +188,8 @@ async fn answer(
 #[derive(Debug)]
 struct Tracked {
     body: Body,
+    /// An error that is told with the next poll.
+    failed: Option<BodyError>,
     _answering: Answering,
 }
 
@@ -198,7 +201,17 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Poll::Ready(Some(Err(error))) = polled else {
+            return polled;
+        };
+        // hyper drops what it has not flushed when a body fails; a turn without news lets it flush what came before.
+        self.failed = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
