@@ -20,7 +20,7 @@ use crate::session::settings::Settings;
 use crate::upstream::dial::Dialer;
 use crate::upstream::policy::{Exposure, Policy};
 use crate::upstream::tls::UpstreamTls;
-use crate::upstream::{Terms, Upstream};
+use crate::upstream::{Reached, Terms, Upstream};
 
 pub(super) struct Parts {
     pub(super) house: Arc<House>,
@@ -118,6 +118,7 @@ fn upstream(config: &Config, listeners: &Listeners) -> Upstream {
             config.upstream.connect_to.clone(),
             Arc::new(policy),
         ),
+        reached: Reached::default(),
         connect_timeout: config.upstream.connect_timeout,
         response_header_timeout: config.upstream.response_header_timeout,
     }

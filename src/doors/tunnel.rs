@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -61,11 +62,12 @@ async fn open(
     };
     may_leave(visit.as_deref().map(|session| &**session))?;
     let passthrough = served.house.tls.is_passed_through(&authority.host);
-    // A session that has a connection there knows the target to be alive.
+    // A session that has a connection there knows the target to be alive, and so does one that somebody just made.
     let alive = !passthrough
-        && visit
-            .as_ref()
-            .is_some_and(|visit| has_idle(visit, &authority));
+        && (exchange.upstream.was_reached(&authority)
+            || visit
+                .as_ref()
+                .is_some_and(|visit| has_idle(visit, &authority)));
     let spare = match alive {
         true => None,
         false => Some(exchange.upstream.dial(&authority).await?),
@@ -188,6 +190,9 @@ impl Passage {
     {
         let bounds = &self.served.house.bounds;
         let mut deadline = Instant::now() + bounds.idle_timeout;
+        let silent = Instant::now() + CLIENT_SPEAKS_WITHIN;
+        // Without a connection nobody would hear a server that speaks first.
+        let mut unheard = self.spare.is_none();
         loop {
             match detect(wire.seen()) {
                 Detected::NeedMore => {}
@@ -204,6 +209,16 @@ impl Passage {
                         return None;
                     }
                 },
+                () = sleep_until(silent), if unheard && wire.seen().is_empty() => {
+                    unheard = false;
+                    match self.served.house.exchange.upstream.dial(&self.tunnel.authority).await {
+                        Ok(spare) => self.spare = Some(spare),
+                        Err(error) => {
+                            tracing::debug!(%error, "a tunnel's target is gone");
+                            return None;
+                        }
+                    }
+                }
                 speaks = speaks(self.spare.as_ref()) => match speaks {
                     Ok(true) => return Some(Detected::Opaque),
                     // Closed before anything was said: the first request dials anew, and tells what is wrong.
@@ -262,6 +277,9 @@ impl Passage {
         }
     }
 }
+
+/// A client that speaks first does so by then; one that waits for its server gets a connection to wait on.
+const CLIENT_SPEAKS_WITHIN: Duration = Duration::from_millis(50);
 
 async fn speaks(spare: Option<&Spare>) -> std::io::Result<bool> {
     match spare {

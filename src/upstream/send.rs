@@ -20,6 +20,7 @@ use super::dial::Dialer;
 use super::error::{Retry, UpstreamError};
 use super::io::Stream;
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
+use super::reached::Reached;
 use super::spare::Spare;
 use super::tls::Alpn;
 use crate::message::{Authority, Scheme, fields};
@@ -29,6 +30,8 @@ use crate::message::{Authority, Scheme, fields};
 pub struct Upstream {
     /// Makes TCP connections.
     pub dialer: Dialer,
+    /// Where connections were made lately.
+    pub reached: Reached,
     /// The time for TCP and TLS together.
     pub connect_timeout: Duration,
     /// The time from the request's last byte to the response's head.
@@ -57,9 +60,23 @@ impl Upstream {
     /// Connects to an origin before it is known what to say there, as a CONNECT does.
     ///
     /// # Errors
-    /// [`DialError`](super::dial::DialError).
+    /// [`UpstreamError::Dial`].
     pub async fn dial(&self, authority: &Authority) -> Result<Spare, UpstreamError> {
-        Ok(Spare::new(self.dialer.dial(authority).await?))
+        match self.dialer.dial(authority).await {
+            Ok(stream) => {
+                self.reached.note(authority);
+                Ok(Spare::new(stream))
+            }
+            Err(error) => {
+                self.reached.forget(authority);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether somebody connected to this origin a moment ago, so that a CONNECT may promise it without another connection.
+    pub fn was_reached(&self, authority: &Authority) -> bool {
+        self.reached.lately(authority)
     }
 
     /// Sends `request` to `origin` over a connection of `pool`.
@@ -140,7 +157,7 @@ impl Upstream {
         let deadline = Instant::now() + self.connect_timeout;
         let tcp = match spare.filter(Spare::is_open) {
             Some(spare) => spare.into_stream(),
-            None => self.dialer.dial(&origin.authority).await?,
+            None => self.dial(&origin.authority).await?.into_stream(),
         };
         let (stream, protocol) = if origin.scheme.is_secure() {
             let alpn = match need {
