@@ -88,8 +88,8 @@ async fn curl_keeps_a_session_by_every_carrier() {
 }
 
 #[tokio::test]
-async fn curl_follows_redirects_and_posts_a_form() {
-    let (nginx, _own, burdock) = shops("").await;
+async fn curl_follows_redirects() {
+    let (_nginx, _own, burdock) = shops("").await;
     let proxy = format!("http://r:@{}", burdock.proxy);
     let page = stdout(curl(
         &burdock,
@@ -100,17 +100,20 @@ async fn curl_follows_redirects_and_posts_a_form() {
         page.contains("cookie=[hop=1]") && page.contains("protocol=[HTTP/2.0]"),
         "{page}"
     );
-    let posted = stdout(curl(
-        &burdock,
-        &["-x", &proxy, &nginx.url("/login"), "-d", "user=u"],
-    ))
-    .await;
-    assert!(posted.contains("cookie=[hop=1]"), "{posted}");
-    assert!(
-        nginx.access_log().contains("POST /login"),
-        "{}",
-        nginx.access_log()
-    );
+}
+
+#[tokio::test]
+async fn curl_posts_a_form_to_an_origin_that_answers_before_it_has_read_it() {
+    let (nginx, _own, burdock) = shops("").await;
+    let proxy = format!("http://r:@{}", burdock.proxy);
+    let login = nginx.url("/login");
+    // nginx answers at the head; whether curl's body is on its way by then is a matter of luck, hence so often.
+    for number in 0..20 {
+        let form = format!("user={number}");
+        let page = stdout(curl(&burdock, &["-x", &proxy, &login, "-d", &form])).await;
+        assert!(page.contains("protocol=[HTTP/2.0]"), "{page}");
+    }
+    assert_eq!(nginx.access_log().matches("POST /login").count(), 20);
 }
 
 /// Runs a script of `tests/clients/` as session `id`, with the proxy and the CA in the environment, as

@@ -49,7 +49,6 @@ where
         .preserve_header_case(true)
         .title_case_headers(true)
         .auto_date_header(false)
-        .max_headers(MAX_REQUEST_FIELDS)
         .max_header_size(served.house.bounds.max_header_bytes)
         .max_buf_size(served.house.bounds.max_header_bytes.max(MIN_BUFFER))
         .header_read_timeout(None)
@@ -96,8 +95,6 @@ where
     .await;
 }
 
-/// Fields a request may have; `proxy.max_header_bytes` bounds their size.
-const MAX_REQUEST_FIELDS: usize = 512;
 /// hyper refuses a smaller read buffer.
 const MIN_BUFFER: usize = 8192;
 /// Requests at once on one HTTP/2 connection.
@@ -155,9 +152,10 @@ async fn answer(
     pulse: Arc<Pulse>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
-    let (answering, framing) = pulse.begin();
-    // In HTTP/2 there is neither; the head kept is that of an HTTP/1 request.
-    let close = framing == Framing::Both && request.headers().contains_key(TRANSFER_ENCODING);
+    // In HTTP/2 there is none; the head kept is that of an HTTP/1 request.
+    let coded = request.headers().contains_key(TRANSFER_ENCODING);
+    let (answering, framing) = pulse.begin(coded);
+    let close = framing == Framing::Both;
     let mut response = match (request.method(), &served.connection.door) {
         (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
         _ => {

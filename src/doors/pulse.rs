@@ -58,11 +58,17 @@ impl Pulse {
     }
 
     /// A request's head is complete; the guard is dropped when its response is.
-    pub(super) fn begin(self: &Arc<Self>) -> (Answering, Framing) {
+    ///
+    /// How the head delimits the body is looked for only where it has a Transfer-Encoding, `coded`.
+    pub(super) fn begin(self: &Arc<Self>, coded: bool) -> (Answering, Framing) {
         let mut state = self.0.lock();
         state.phase = Phase::Answering;
         state.answering += 1;
-        let framing = Framing::of(&state.head);
+        let framing = if coded {
+            Framing::of(&state.head)
+        } else {
+            Framing::Clear
+        };
         state.head.clear();
         (Answering(Arc::clone(self)), framing)
     }
@@ -185,7 +191,7 @@ mod tests {
         assert_eq!(pulse.overdue(&bounds, later(20)), Err(Overdue::Idle));
         pulse.arrived(b"GET");
         assert_eq!(pulse.overdue(&bounds, later(5)), Err(Overdue::Head));
-        let (answering, _) = pulse.begin();
+        let (answering, _) = pulse.begin(true);
         assert!(!pulse.is_quiet());
         assert!(pulse.overdue(&bounds, later(1000)).is_ok());
         drop(answering);

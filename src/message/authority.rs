@@ -168,11 +168,18 @@ impl Authority {
     /// Whether a Host field's text names this authority, `default_port` standing in for a missing port.
     /// The usual spellings are compared in place; only unusual ones are parsed.
     pub fn is_named_by(&self, text: &str, default_port: u16) -> bool {
-        if let Host::Name(name) = &self.host
-            && self.port == default_port
-            && text.eq_ignore_ascii_case(name)
-        {
-            return true;
+        if let Host::Name(name) = &self.host {
+            let (host, port) = match text.split_at_checked(name.len()) {
+                Some((host, "")) => (host, Some(default_port)),
+                Some((host, port)) => (
+                    host,
+                    port.strip_prefix(':').and_then(|port| port.parse().ok()),
+                ),
+                None => ("", None),
+            };
+            if port == Some(self.port) && host.eq_ignore_ascii_case(name) {
+                return true;
+            }
         }
         Self::parse(text, Some(default_port)).is_ok_and(|other| other == *self)
     }

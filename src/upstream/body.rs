@@ -4,7 +4,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -247,6 +247,25 @@ impl ResponseBody {
     }
 }
 
+/// The connection is polled by whoever wants its bytes: no task, no wake-up between the two, and no waker left with the body, as
+/// only the connection can fill it.
+fn poll_driven(
+    body: &mut Incoming,
+    lease: &mut Lease,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let quiet = &mut Context::from_waker(Waker::noop());
+    if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(quiet) {
+        return Poll::Ready(frame);
+    }
+    lease.drive(quiet);
+    if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(quiet) {
+        return Poll::Ready(frame);
+    }
+    lease.drive(cx);
+    Pin::new(body).poll_frame(quiet)
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -256,19 +275,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            // The connection is polled by whoever wants its bytes: no task, no wake-up between the two.
-            Poll::Pending => {
-                let Some(lease) = &mut this.lease else {
-                    return Poll::Pending;
-                };
-                lease.drive(cx);
-                match Pin::new(&mut this.body).poll_frame(cx) {
-                    Poll::Ready(frame) => frame,
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
+        let frame = match &mut this.lease {
+            None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
+            Some(lease) => ready!(poll_driven(&mut this.body, lease, cx)),
         };
         match &frame {
             Some(Ok(_)) if !this.body.is_end_stream() => {}

@@ -162,17 +162,13 @@ impl Pool {
 
     /// Takes out a connection that is fit for a request, or says how to get one.
     ///
-    /// Must be called within the task that will drive the connection: its waker is left there.
-    pub(super) fn checkout(
-        self: &Arc<Self>,
-        origin: &Origin,
-        need: Need,
-        cx: &mut Context<'_>,
-    ) -> Checkout {
+    /// Nobody is woken by the connection until it is driven by the task that will use it.
+    pub(super) fn checkout(self: &Arc<Self>, origin: &Origin, need: Need) -> Checkout {
         let mut state = self.state.lock();
         let entry = state.entry(origin);
         while let Some(mut connection) = entry.idle.pop() {
-            if connection.is_usable(cx) {
+            // Sending on it will wake whoever drove it last: that must not be the task that sends.
+            if !connection.is_dead() {
                 return Checkout::Idle(Lease {
                     connection: Some(connection),
                     pool: Arc::clone(self),

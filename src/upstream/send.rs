@@ -3,16 +3,17 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::body::{RequestBody, ResponseBody, Upload};
@@ -106,8 +107,7 @@ impl Upstream {
         };
         let mut retried = false;
         loop {
-            let way = poll_fn(|cx| Poll::Ready(pool.checkout(origin, need, cx))).await;
-            let (way, reused) = match way {
+            let (way, reused) = match pool.checkout(origin, need) {
                 Checkout::Wait(done) => {
                     wait_for(&done, pool, origin).await;
                     continue;
@@ -121,7 +121,8 @@ impl Upstream {
             };
             // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
             let may_fail = reused || matches!(way, Way::Http2(_));
-            let again = (may_fail && !retried && request.body().is_empty()).then(|| copy(&request));
+            let again =
+                (may_fail && !retried && request.body().is_empty()).then(|| Again::of(&request));
             let sent = match way {
                 Way::Http1(lease) => self.over_http1(lease, origin, request).await,
                 Way::Http2(h2) => self.over_http2(h2, pool, origin, request).await,
@@ -134,10 +135,10 @@ impl Upstream {
                     ..
                 }) if reused => request = *unsent,
                 Err(Unsent { error, .. }) => {
-                    match again.filter(|copy| may_repeat(error.retry(), copy.method())) {
-                        Some(copy) => {
+                    match again.filter(|again| may_repeat(error.retry(), &again.method)) {
+                        Some(again) => {
                             retried = true;
-                            request = copy;
+                            request = again.into_request();
                         }
                         None => return Err(error),
                     }
@@ -185,7 +186,6 @@ impl Upstream {
                 let (sender, connection) = http1::Builder::new()
                     .preserve_header_case(true)
                     .title_case_headers(true)
-                    .max_headers(MAX_RESPONSE_FIELDS)
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(hyper)?;
@@ -227,10 +227,23 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = path_only(request.uri());
         let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));
-        let mut response = pin!(lease.connection().sender.try_send_request(request));
+        // Only `drive` below can complete the response, so no waker needs to be left with it; one would have the task, which is
+        // the client's whole connection, polled once more for nothing. Unconstrained: a spent budget would wait for that waker.
+        let mut response = pin!(unconstrained(
+            lease.connection().sender.try_send_request(request)
+        ));
+        let mut written = false;
         let response = poll_fn(|cx| {
+            let quiet = &mut Context::from_waker(Waker::noop());
+            // Woken: most likely the response is there, and then what hyper's halves tell each other needs no waker either.
+            if std::mem::replace(&mut written, true) {
+                lease.drive(quiet);
+                if let Poll::Ready(response) = response.as_mut().poll(quiet) {
+                    return Poll::Ready(Some(response));
+                }
+            }
             lease.drive(cx);
-            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            if let Poll::Ready(response) = response.as_mut().poll(quiet) {
                 return Poll::Ready(Some(response));
             }
             deadline.as_mut().poll(cx).map(|()| None)
@@ -313,8 +326,6 @@ impl Upstream {
     }
 }
 
-/// Fields an origin's response may have; hyper's own limit of 100 refuses real sites.
-const MAX_RESPONSE_FIELDS: usize = 512;
 /// What an origin may send ahead of the client's reading, per stream and per connection.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
@@ -385,13 +396,41 @@ fn may_repeat(retry: Retry, method: &Method) -> bool {
     }
 }
 
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::default());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
+/// A request without a body, to be sent a second time. Fields are kept as a list, since cloning a map costs several allocations.
+struct Again {
+    method: Method,
+    uri: Uri,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    extensions: http::Extensions,
+}
+
+impl Again {
+    fn of(request: &Request<RequestBody>) -> Self {
+        let mut fields = Vec::with_capacity(request.headers().len());
+        fields.extend(
+            request
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            fields,
+            extensions: request.extensions().clone(),
+        }
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::default());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        for (name, value) in self.fields {
+            request.headers_mut().append(name, value);
+        }
+        *request.extensions_mut() = self.extensions;
+        request
+    }
 }
 
 fn path_only(uri: &Uri) -> Uri {
