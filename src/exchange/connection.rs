@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::header::{AUTHORIZATION, HOST};
-use http::uri::PathAndQuery;
+use http::uri::{self, PathAndQuery};
 use http::{HeaderValue, Method, Request, Version};
 use parking_lot::Mutex;
 
@@ -28,6 +28,8 @@ pub struct Connection {
     pool: OnceLock<Arc<Pool>>,
     /// Whether requests of a session go over these connections as well.
     pinned: AtomicBool,
+    /// Whom the last request in absolute form was for, as it was written: most clients go on with the same.
+    last: Mutex<Option<(uri::Authority, Origin)>>,
 }
 
 /// How a request says whom it is for.
@@ -81,6 +83,7 @@ impl Connection {
             interim: None,
             pool: OnceLock::new(),
             pinned: AtomicBool::new(false),
+            last: Mutex::new(None),
         }
     }
 
@@ -132,7 +135,7 @@ impl Connection {
             ));
         }
         match &self.door {
-            Door::Proxy | Door::Scrape(_) => absolute(request),
+            Door::Proxy | Door::Scrape(_) => self.absolute(request),
             Door::Tunnel(tunnel) => tunnel.destination(request),
         }
     }
@@ -142,34 +145,48 @@ fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(Kind::BadRequest, detail)
 }
 
-/// The target in absolute form (RFC 9112, section 3.2.2); it goes before the Host field.
-fn absolute(request: &Request<RequestBody>) -> Result<Destination, Fault> {
-    let uri = request.uri();
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(bad_request(
-            "this is a proxy: the request target must be in absolute form, as in `GET http://host/path`",
-        ));
-    };
-    let scheme = match scheme {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        other => {
-            return Err(bad_request(format!(
-                "scheme `{other}` is not supported: use http or https"
-            )));
+impl Connection {
+    /// The target in absolute form (RFC 9112, section 3.2.2); it goes before the Host field.
+    fn absolute(&self, request: &Request<RequestBody>) -> Result<Destination, Fault> {
+        let uri = request.uri();
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(bad_request(
+                "this is a proxy: the request target must be in absolute form, as in `GET http://host/path`",
+            ));
+        };
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            other => {
+                return Err(bad_request(format!(
+                    "scheme `{other}` is not supported: use http or https"
+                )));
+            }
+        };
+        one_host(request)?;
+        Ok(Destination {
+            host: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| bad_request("the authority of the request target is malformed"))?,
+            origin: self.origin(scheme, authority)?,
+            target: target(request),
+        })
+    }
+
+    fn origin(&self, scheme: Scheme, written: &uri::Authority) -> Result<Origin, Fault> {
+        let mut last = self.last.lock();
+        if let Some((known, origin)) = &*last
+            && origin.scheme == scheme
+            && known.as_str() == written.as_str()
+        {
+            return Ok(origin.clone());
         }
-    };
-    one_host(request)?;
-    let authority = authority.as_str();
-    Ok(Destination {
-        host: HeaderValue::from_str(authority)
-            .map_err(|_| bad_request("the authority of the request target is malformed"))?,
-        origin: Origin {
+        let origin = Origin {
             scheme,
-            authority: parse(authority, scheme.default_port())?,
-        },
-        target: target(request),
-    })
+            authority: parse(written.as_str(), scheme.default_port())?,
+        };
+        *last = Some((written.clone(), origin.clone()));
+        Ok(origin)
+    }
 }
 
 impl Tunnel {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// `http` or `https`; the two schemes burdock forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +49,8 @@ impl fmt::Display for Scheme {
 /// address here, so that no later check can be passed by spelling.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
-    /// A registered name.
-    Name(Box<str>),
+    /// A registered name; shared, as every request names its host anew.
+    Name(Arc<str>),
     /// An IPv4 address.
     V4(Ipv4Addr),
     /// An IPv6 address.

@@ -18,9 +18,6 @@ pub const X_BURDOCK_ROUTE: HeaderName = HeaderName::from_static("x-burdock-route
 /// Errors made by a proxy (RFC 9209).
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 /// What the origin shall see in place of, or besides, what the client sent.
 #[derive(Debug, Default)]
 pub struct Rewrite<'a> {
@@ -98,16 +95,8 @@ pub fn request_fields(client: HeaderMap, rewrite: Rewrite<'_>) -> HeaderMap {
 
 /// The fields of a response as the client shall see them; `upgraded` for a 101, whose `Upgrade` is the answer itself.
 pub fn response_fields(origin: HeaderMap, upgraded: bool) -> HeaderMap {
-    const STOPPED: [HeaderName; 7] = [
-        CONNECTION,
-        TRANSFER_ENCODING,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        UPGRADE,
-        TE,
-        header::PROXY_AUTHENTICATE,
-    ];
-    if !STOPPED.iter().any(|name| origin.contains_key(name)) {
+    // One look at each name: a look-up for each that stops here would hash them all.
+    if !origin.keys().any(stops_in_response) {
         return origin;
     }
     let named = Named::of(&origin);
@@ -121,14 +110,11 @@ pub fn response_fields(origin: HeaderMap, upgraded: bool) -> HeaderMap {
             } else if !out.contains_key(CONNECTION) {
                 out.append(name, HeaderValue::from_static("Upgrade"));
             }
-        } else if !is_hop_by_hop(&name)
-            && name != TE
-            && name != UPGRADE
-            && name != CONNECTION
-            && !(chunked && name == CONTENT_LENGTH)
-            && !named.contains(&name)
-        {
-            out.append(name, value);
+        } else {
+            let overridden = chunked && name == CONTENT_LENGTH;
+            if !(overridden || stops_in_response(&name) || named.contains(&name)) {
+                out.append(name, value);
+            }
         }
     });
     out
@@ -194,6 +180,10 @@ pub fn is_control(name: &HeaderName) -> bool {
         || name == header::PROXY_AUTHORIZATION
 }
 
+fn stops_in_response(name: &HeaderName) -> bool {
+    name == UPGRADE || name == TE || is_hop_by_hop(name)
+}
+
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -241,14 +231,15 @@ impl Named {
 
 /// Calls `each` for every field in order; `into_iter` names a repeated field only once.
 fn for_each_field(fields: HeaderMap, mut each: impl FnMut(HeaderName, HeaderValue)) {
-    let mut current = None;
-    for (name, value) in fields {
-        if name.is_some() {
-            current = name;
-        }
-        let name = current
-            .clone()
+    let mut fields = fields.into_iter().peekable();
+    let mut repeated = None;
+    while let Some((name, value)) = fields.next() {
+        let name = name
+            .or_else(|| repeated.take())
             .expect("the first item of a HeaderMap's iterator has its name");
+        if matches!(fields.peek(), Some((None, _))) {
+            repeated = Some(name.clone());
+        }
         each(name, value);
     }
 }

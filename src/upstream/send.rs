@@ -396,12 +396,12 @@ fn may_repeat(retry: Retry, method: &Method) -> bool {
     }
 }
 
-/// A request without a body, to be sent a second time. Fields are kept as a list, since cloning a map costs several allocations.
+/// A request without a body, to be sent a second time. Fields are kept as a list, since cloning a map costs several
+/// allocations; how the client spelt their names is not kept for the few requests that need this.
 struct Again {
     method: Method,
     uri: Uri,
     fields: Vec<(HeaderName, HeaderValue)>,
-    extensions: http::Extensions,
 }
 
 impl Again {
@@ -417,7 +417,6 @@ impl Again {
             method: request.method().clone(),
             uri: request.uri().clone(),
             fields,
-            extensions: request.extensions().clone(),
         }
     }
 
@@ -428,7 +427,6 @@ impl Again {
         for (name, value) in self.fields {
             request.headers_mut().append(name, value);
         }
-        *request.extensions_mut() = self.extensions;
         request
     }
 }

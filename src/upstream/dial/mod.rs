@@ -109,7 +109,7 @@ impl Dialer {
         })
     }
 
-    async fn look_up(&self, name: Box<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
+    async fn look_up(&self, name: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
         let permit = Arc::clone(&self.lookups)
             .acquire_owned()
             .await
