@@ -23,7 +23,7 @@ use super::pulse::{Answering, Framing, Overdue, Pulse};
 use super::tunnel;
 use super::wire::Wire;
 use crate::exchange::{Body, Connection, Door, Interim};
-use crate::message::fields::PROXY_STATUS;
+use crate::message::fields::{PROXY_STATUS, has};
 use crate::upstream::{BodyError, RequestBody};
 
 /// A connection that requests come on.
@@ -153,7 +153,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
     // In HTTP/2 there is none; the head kept is that of an HTTP/1 request.
-    let coded = request.headers().contains_key(TRANSFER_ENCODING);
+    let coded = has(request.headers(), &TRANSFER_ENCODING);
     let (answering, framing) = pulse.begin(coded);
     let close = framing == Framing::Both;
     let mut response = match (request.method(), &served.connection.door) {

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use super::connection::Destination;
 use crate::clock;
 use crate::fault::Fault;
+use crate::message::fields::has;
 use crate::registry::{LiveSession, commit};
 use crate::session::jar::CookieUrl;
 use crate::session::limiter::retry_after;
@@ -40,7 +41,7 @@ pub(super) async fn absorb(
         Answer::Switched(response, _) => (response.status(), response.headers()),
     };
     heed_retry_after(status, fields, destination, session);
-    if fields.contains_key(SET_COOKIE) && !session.is_gone() {
+    if has(fields, &SET_COOKIE) && !session.is_gone() {
         let host = destination.origin.authority.host.text();
         let url = CookieUrl {
             secure: destination.origin.scheme.is_secure(),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::identify::Named;
 use super::interim::Interim;
 use crate::fault::{Fault, Kind};
-use crate::message::{Authority, Scheme};
+use crate::message::{Authority, Scheme, fields};
 use crate::upstream::{Origin, Pool, RequestBody, Spare, Terms};
 
 /// A client's connection, or a tunnel within one.
@@ -100,7 +100,7 @@ impl Connection {
         if self.pinned.load(Ordering::Relaxed) {
             return true;
         }
-        let pins = request.headers().get(AUTHORIZATION).is_some_and(|value| {
+        let pins = fields::value(request.headers(), &AUTHORIZATION).is_some_and(|value| {
             let scheme = value
                 .as_bytes()
                 .split(|byte| *byte == b' ')
@@ -260,7 +260,7 @@ fn target(request: &Request<RequestBody>) -> PathAndQuery {
 
 /// The Host field, of which there may be one only (RFC 9112, section 3.2).
 fn one_host(request: &Request<RequestBody>) -> Result<Option<&HeaderValue>, Fault> {
-    let mut fields = request.headers().get_all(HOST).iter();
+    let mut fields = fields::values(request.headers(), &HOST);
     let first = fields.next();
     match fields.next() {
         None => Ok(first),

@@ -10,7 +10,7 @@ use http::header::PROXY_AUTHORIZATION;
 use super::connection::{Connection, Door};
 use crate::config::Auth;
 use crate::fault::{Fault, Kind};
-use crate::message::fields::{X_PROXY_TOKEN, X_SESSION_ID};
+use crate::message::fields::{X_PROXY_TOKEN, X_SESSION_ID, value, values};
 use crate::session::id::SessionId;
 
 /// How requests name sessions and prove themselves.
@@ -108,7 +108,8 @@ impl Carriers {
         if !self.trust_header {
             return Ok(None);
         }
-        let mut values = fields.get_all(X_SESSION_ID).iter();
+        let name = X_SESSION_ID;
+        let mut values = values(fields, &name);
         let Some(first) = values.next() else {
             return Ok(None);
         };
@@ -190,7 +191,7 @@ struct Credentials {
 impl Credentials {
     /// `None` where there are none, or of another scheme.
     fn of(fields: &HeaderMap) -> Result<Option<Self>, Fault> {
-        let Some(value) = fields.get(PROXY_AUTHORIZATION) else {
+        let Some(value) = value(fields, &PROXY_AUTHORIZATION) else {
             return Ok(None);
         };
         let bytes = value.as_bytes().trim_ascii();

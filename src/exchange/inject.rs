@@ -5,7 +5,7 @@ use http::{HeaderValue, Request};
 
 use super::connection::Destination;
 use crate::clock;
-use crate::message::fields::{Rewrite, joined_cookie, request_fields};
+use crate::message::fields::{Rewrite, joined_cookie, request_fields, values};
 use crate::registry::LiveSession;
 use crate::session::jar::CookieUrl;
 use crate::upstream::RequestBody;
@@ -38,7 +38,7 @@ pub(super) fn inject(
     let now = clock::now();
     let (cookie, profile) = {
         let mut state = session.state();
-        let own = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let own = values(&fields, &COOKIE).map(HeaderValue::as_bytes);
         let cookie = state.jar.header_for(&url, own, now);
         (cookie, state.profile().clone())
     };

@@ -9,7 +9,7 @@ use http::header::EXPECT;
 use http::{HeaderMap, Request, StatusCode, Version};
 use parking_lot::Mutex;
 
-use crate::message::fields::response_fields;
+use crate::message::fields::{response_fields, value};
 use crate::upstream::RequestBody;
 
 /// Interim responses waiting to be written on an HTTP/1.1 connection, before the response they belong to.
@@ -73,10 +73,8 @@ pub(super) fn relay(request: &mut Request<RequestBody>, interim: Option<&Arc<Int
     let Some(interim) = interim.filter(|_| request.version() == Version::HTTP_11) else {
         return;
     };
-    let expects = request
-        .headers()
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects = value(request.headers(), &EXPECT)
+        .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let hold = expects.then(|| request.body_mut().hold()).flatten();
     let interim = Arc::clone(interim);
     hyper::ext::on_informational(request, move |response| match response.status() {

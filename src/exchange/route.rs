@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::fault::{Fault, Kind};
-use crate::message::fields::X_BURDOCK_RENDER;
+use crate::message::fields::{X_BURDOCK_RENDER, value};
 use crate::registry::LiveSession;
 use crate::routing::{self, Reason, Route};
 use crate::session::settings::Render;
@@ -14,7 +14,7 @@ pub(super) fn choose(
     request: &Request<RequestBody>,
     session: Option<&LiveSession>,
 ) -> Result<Route, Fault> {
-    let asked = match request.headers().get(X_BURDOCK_RENDER) {
+    let asked = match value(request.headers(), &X_BURDOCK_RENDER) {
         Some(value) => Some(parse(value.as_bytes())?),
         None => None,
     };

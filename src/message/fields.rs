@@ -46,7 +46,7 @@ pub fn request_fields(client: HeaderMap, rewrite: Rewrite<'_>) -> HeaderMap {
         upgrade,
     } = rewrite;
     let mut out = HeaderMap::with_capacity(client.len() + 2 + defaults.len());
-    if let Some(host) = host.take_if(|_| !client.contains_key(HOST)) {
+    if let Some(host) = host.take_if(|_| !has(&client, &HOST)) {
         out.append(HOST, host);
     }
     for_each_field(client, |name, value| {
@@ -101,7 +101,7 @@ pub fn response_fields(origin: HeaderMap, upgraded: bool) -> HeaderMap {
     }
     let named = Named::of(&origin);
     // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length, and the length must not be forwarded.
-    let chunked = origin.contains_key(TRANSFER_ENCODING);
+    let chunked = has(&origin, &TRANSFER_ENCODING);
     let mut out = HeaderMap::with_capacity(origin.len() + 2);
     for_each_field(origin, |name, value| {
         if upgraded && (name == UPGRADE || name == CONNECTION) {
@@ -122,7 +122,7 @@ pub fn response_fields(origin: HeaderMap, upgraded: bool) -> HeaderMap {
 
 /// The client's Cookie lines as one (RFC 9113, section 8.2.3: crumbs are joined with `; `); `None` if there are none.
 pub fn joined_cookie(fields: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = fields.get_all(COOKIE).iter();
+    let mut lines = values(fields, &COOKIE);
     let first = lines.next()?;
     let Some(second) = lines.next() else {
         return Some(first.clone());
@@ -157,13 +157,33 @@ pub fn without_host(fields: HeaderMap) -> HeaderMap {
 /// `h2c` is not passed on: it was removed from HTTP (RFC 9113, section 3.1) and would hide the
 /// requests behind it from their session.
 pub fn upgrade_of(fields: &HeaderMap) -> Option<&HeaderValue> {
-    let asks = fields
-        .get_all(CONNECTION)
-        .iter()
-        .any(|value| lists(value.as_bytes(), "upgrade"));
+    let protocol = value(fields, &UPGRADE)?;
+    let asks = values(fields, &CONNECTION).any(|options| lists(options.as_bytes(), "upgrade"));
+    (asks && !lists(protocol.as_bytes(), "h2c")).then_some(protocol)
+}
+
+/// The values of a field, in order.
+///
+/// A message has some ten fields: looking at each name costs less than hashing the one that is sought, most of all where it is
+/// not there.
+pub fn values<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> {
     fields
-        .get(UPGRADE)
-        .filter(|protocol| asks && !lists(protocol.as_bytes(), "h2c"))
+        .iter()
+        .filter(move |(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
+/// The first value of a field; see [`values`].
+pub fn value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    values(fields, name).next()
+}
+
+/// Whether a field is there; see [`values`].
+pub fn has(fields: &HeaderMap, name: &HeaderName) -> bool {
+    fields.keys().any(|known| known == name)
 }
 
 /// Whether a comma-separated list holds a token, in any case.
@@ -203,7 +223,7 @@ struct Named(Vec<Box<[u8]>>);
 impl Named {
     fn of(fields: &HeaderMap) -> Self {
         let mut names = Vec::new();
-        for value in fields.get_all(CONNECTION) {
+        for value in values(fields, &CONNECTION) {
             for token in value.as_bytes().split(|byte| *byte == b',') {
                 let token = token.trim_ascii();
                 let usual = [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -101,7 +101,7 @@ impl Upstream {
         mut request: Request<RequestBody>,
         spare: impl Fn() -> Option<Spare>,
     ) -> Result<Answer, UpstreamError> {
-        let need = match request.headers().contains_key(http::header::UPGRADE) {
+        let need = match fields::has(request.headers(), &UPGRADE) {
             true => Need::Http1,
             false => Need::Any,
         };
