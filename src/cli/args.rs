@@ -129,11 +129,10 @@ struct Everywhere {
 /// For serving.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 struct Serve {
-    /// Address of the proxy, port 0 for a free one; may be repeated [default: 127.0.0.1:8080 and
-    /// [::1]:8080]
+    /// Address of the proxy, port 0 for a free one; may be repeated (default: port 8080 of both loopbacks)
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// Address of the admin API; may be repeated [default: 127.0.0.1:3001 and [::1]:3001]
+    /// Address of the admin API; may be repeated (default: port 3001 of both loopbacks)
     #[arg(long, value_name = "ADDR")]
     admin_listen: Vec<String>,
     /// How much to log; also by BURDOCK_LOG [default: info]

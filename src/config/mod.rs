@@ -1,4 +1,4 @@
-//! The configuration: one struct a section, checked once by [`load`] and never again.
+//! The configuration: one struct a section, checked once by [`load()`] and never again.
 //!
 //! An option is declared in one place, a line of its section's file: type, default, help and, where
 //! the type alone does not say it, what else holds for its values. The struct, the decoding, the name

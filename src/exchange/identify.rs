@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_user_name_is_an_id_or_key_value_tokens() {
-        let cases: [(&str, Option<(&str, Option<u64>)>); 14] = [
+        type Wanted = Option<(&'static str, Option<u64>)>;
+        let cases: [(&str, Wanted); 14] = [
             ("a", Some(("a", None))),
             ("shop-session-1", Some(("shop-session-1", None))),
             ("session-a", Some(("a", None))),

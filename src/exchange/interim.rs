@@ -17,7 +17,7 @@ use crate::upstream::RequestBody;
 /// The origin's HTTP/1.1 connection is driven by the task of the client's, so what is put in here in a turn of that task is
 /// found by the flush with which the turn ends: nobody needs to be woken.
 ///
-/// Capacity: [`MAX_WAITING`]; further ones are dropped, as a client that reads so slowly has no use for hints.
+/// Capacity: 16; further ones are dropped, as a client that reads so slowly has no use for hints.
 #[derive(Debug, Default)]
 pub struct Interim {
     /// Beside the lock, since it is looked at with every write.

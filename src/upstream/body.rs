@@ -142,6 +142,35 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    /// An origin may answer without reading the body. What is on its way from the client is then read and thrown away: dropped
+    /// unread it would have the client's stream reset before its response is looked at (RFC 9113, section 8.1).
+    fn drop(&mut self) {
+        if let Source::Incoming(body) = std::mem::take(&mut self.source)
+            && !body.is_end_stream()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(tokio::time::timeout(LONGEST_DRAIN, drain(body)));
+        }
+    }
+}
+
+/// Reads the rest of a body, if it is not more than [`MOST_DRAINED`].
+async fn drain(mut body: Incoming) {
+    let mut left = MOST_DRAINED;
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// How long, and how much of, a body is read that nobody wants any more.
+const LONGEST_DRAIN: Duration = Duration::from_secs(5);
+const MOST_DRAINED: usize = 1 << 20;
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -172,7 +201,7 @@ impl Body for RequestBody {
         if let Some(progress) = &self.progress {
             progress.sent.fetch_add(data, Ordering::Relaxed);
         }
-        if frame.is_none() || matches!(self.source, Source::Full(_)) {
+        if !matches!(frame, Some(Ok(_))) || matches!(self.source, Source::Full(_)) {
             self.source = Source::Empty;
         }
         Poll::Ready(frame)

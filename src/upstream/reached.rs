@@ -13,7 +13,7 @@ use crate::message::Authority;
 
 /// Authorities and when they were last connected to.
 ///
-/// Capacity: [`CAPACITY`]; beyond it others are forgotten, which costs a connection.
+/// Capacity: 4,096; beyond it others are forgotten, which costs a connection.
 pub struct Reached(Cache<Authority, Instant>);
 
 const CAPACITY: usize = 4096;

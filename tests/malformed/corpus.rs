@@ -77,7 +77,12 @@ pub(super) fn tables(text: &str) -> Vec<Table> {
         let mut names: Vec<_> = table.names().collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), table.rows.len(), "a name twice in {}", table.name);
+        assert_eq!(
+            names.len(),
+            table.rows.len(),
+            "a name twice in {}",
+            table.name
+        );
     }
     tables
 }
@@ -171,13 +176,23 @@ fn tables_are_read() {
         own: "/own",
         ..Targets::default()
     };
-    let rows: Vec<_> = table.names().zip(0..).map(|(name, at)| (name.to_owned(), table.bytes(at, targets))).collect();
+    let rows: Vec<_> = table
+        .names()
+        .zip(0..)
+        .map(|(name, at)| (name.to_owned(), table.bytes(at, targets)))
+        .collect();
     let wanted: [(&str, &[u8]); 4] = [
         ("one", b"Ab\nb\n/own!"),
         ("many-0a", b"A\n:/own!"),
         ("many-0b", b"A\x0b:/own!"),
         ("many-7f", b"A\x7f:/own!"),
     ];
-    assert_eq!(rows, wanted.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
-    assert_eq!((table.verdict.as_str(), table.places), ("400", vec!["proxy".to_owned(), "tls".to_owned()]));
+    assert_eq!(
+        rows,
+        wanted.map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+    );
+    assert_eq!(
+        (table.verdict.as_str(), table.places),
+        ("400", vec!["proxy".to_owned(), "tls".to_owned()])
+    );
 }

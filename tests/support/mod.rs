@@ -5,12 +5,14 @@ use std::time::Duration;
 
 pub(crate) mod burdock;
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod head;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod problem;
 pub(crate) mod raw;
 pub(crate) mod reply;
+pub(crate) mod service;
 pub(crate) mod tls;
 pub(crate) mod tool;
 

@@ -111,6 +111,31 @@ impl Origin {
         }
     }
 
+    /// A TLS server that offers `alpn`: `serve` gets what each connection decrypts to, and the protocol that was chosen.
+    pub(crate) async fn tls_tcp<F>(
+        name: &str,
+        alpn: &[&str],
+        serve: impl Fn(Raw, Option<String>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = TlsAcceptor::from(Arc::new(tls::TRUSTED.server(name, alpn)));
+        let mut origin = Self::tcp(name, move |wire| {
+            let accepting = acceptor.accept(wire.into_stream());
+            let serve = serve.clone();
+            async move {
+                // A client that goes away during the handshake is no connection.
+                let Ok(stream) = accepting.await else { return };
+                let chosen = stream.get_ref().1.alpn_protocol().map(text);
+                serve(Raw::over(stream), chosen).await;
+            }
+        })
+        .await;
+        origin.secure = true;
+        origin
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

@@ -86,6 +86,16 @@ impl Raw {
         self.read.drain(..count).collect()
     }
 
+    /// Exactly `count` bytes, or nothing where the stream ended before; waits as long as it takes.
+    pub(crate) async fn take_whenever(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            if !self.fill_whenever().await {
+                return None;
+            }
+        }
+        Some(self.read.drain(..count).collect())
+    }
+
     /// The bytes up to and with `end`.
     pub(crate) async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         self.try_until(end)
