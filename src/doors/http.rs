@@ -99,9 +99,10 @@ where
 const MIN_BUFFER: usize = 8192;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
-/// What a client may send ahead of the origin's reading, per stream and per connection.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What a client may send ahead of the origin's reading, per stream and per connection. The connection's is that of all its
+/// streams: with less, a few uploads that their origins do not read would hold all others up.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// What is kept of a response that the client is slow to read.
 const SEND_BUFFER: usize = 256 << 10;
 

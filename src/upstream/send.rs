@@ -233,7 +233,14 @@ impl Upstream {
             lease.connection().sender.try_send_request(request)
         ));
         let mut written = false;
+        let mut waited = false;
         let response = poll_fn(|cx| {
+            // What other clients have asked meanwhile is read first. Origins are then written to one after the other, and
+            // each wake-up of theirs finds more than one request to answer.
+            if !std::mem::replace(&mut waited, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let quiet = &mut Context::from_waker(Waker::noop());
             // Woken: most likely the response is there, and then what hyper's halves tell each other needs no waker either.
             if std::mem::replace(&mut written, true) {
@@ -326,9 +333,10 @@ impl Upstream {
     }
 }
 
-/// What an origin may send ahead of the client's reading, per stream and per connection.
+/// What an origin may send ahead of the client's reading, per stream and per connection. The connection's is that of as many
+/// streams as any origin allows: with less, a few that nobody reads would hold all others up.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+const H2_CONNECTION_WINDOW: u32 = 256 << 20;
 
 enum Way {
     Http1(Lease),
