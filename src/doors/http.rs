@@ -23,6 +23,7 @@ use super::pulse::{Answering, Framing, Overdue, Pulse};
 use super::tunnel;
 use super::wire::Wire;
 use crate::exchange::{Body, Connection, Door, Interim};
+use crate::fault::{Fault, Kind};
 use crate::message::fields::{PROXY_STATUS, has};
 use crate::upstream::{BodyError, RequestBody};
 
@@ -158,6 +159,13 @@ async fn answer(
     let (answering, framing) = pulse.begin(coded);
     let close = framing == Framing::Both;
     let mut response = match (request.method(), &served.connection.door) {
+        _ if framing == Framing::BareLf => {
+            let fault = Fault::new(
+                Kind::BadRequest,
+                "a line of the request's head ends in LF without CR",
+            );
+            fault.response(None).map(Body::full)
+        }
         (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
         _ => {
             let request = request.map(RequestBody::incoming);

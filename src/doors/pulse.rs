@@ -64,11 +64,7 @@ impl Pulse {
         let mut state = self.0.lock();
         state.phase = Phase::Answering;
         state.answering += 1;
-        let framing = if coded {
-            Framing::of(&state.head)
-        } else {
-            Framing::Clear
-        };
+        let framing = Framing::of(&state.head, coded);
         state.head.clear();
         (Answering(Arc::clone(self)), framing)
     }
@@ -125,13 +121,22 @@ impl Drop for Answering {
 pub(super) enum Framing {
     /// In one way, or in none.
     Clear,
+    /// A line of the head ends in a bare LF, which not every parser takes for an end.
+    BareLf,
     /// Both Content-Length and Transfer-Encoding: the parser takes the latter and hides the former, and
     /// the connection must close after the answer (RFC 9112, section 6.1).
     Both,
 }
 
 impl Framing {
-    fn of(head: &[u8]) -> Self {
+    /// The two framings are looked for only where there is a Transfer-Encoding, `coded`.
+    fn of(head: &[u8], coded: bool) -> Self {
+        if has_bare_lf(head) {
+            return Self::BareLf;
+        }
+        if !coded {
+            return Self::Clear;
+        }
         let mut length = false;
         let mut coding = false;
         for line in head.split(|byte| *byte == b'\n').skip(1) {
@@ -149,6 +154,22 @@ impl Framing {
             false => Self::Clear,
         }
     }
+}
+
+/// Whether a line of the head, the empty one at its end included, ends in LF without CR.
+fn has_bare_lf(head: &[u8]) -> bool {
+    let mut line = 0;
+    for (at, _) in head.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        if at == line || head[at - 1] != b'\r' {
+            return true;
+        }
+        // An empty line before the request line is not its end (RFC 9112, section 2.2).
+        if at == line + 1 && line > 1 {
+            return false;
+        }
+        line = at + 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -171,8 +192,15 @@ mod tests {
                 Framing::Clear,
             ),
             ("", Framing::Clear),
+            ("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Framing::BareLf),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Framing::BareLf),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", Framing::BareLf),
+            (
+                "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody\n",
+                Framing::Clear,
+            ),
         ] {
-            assert_eq!(Framing::of(head.as_bytes()), wanted, "{head}");
+            assert_eq!(Framing::of(head.as_bytes(), true), wanted, "{head}");
         }
     }
 

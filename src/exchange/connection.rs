@@ -134,6 +134,7 @@ impl Connection {
                 "CONNECT belongs on the proxy port, not inside a tunnel",
             ));
         }
+        must_be_chunked_alone(request)?;
         match &self.door {
             Door::Proxy | Door::Scrape(_) => self.absolute(request),
             Door::Tunnel(tunnel) => tunnel.destination(request),
@@ -163,7 +164,10 @@ impl Connection {
                 )));
             }
         };
-        one_host(request)?;
+        let field = one_host(request)?;
+        if matches!(self.door, Door::Proxy) {
+            must_be_valid(field, request.version())?;
+        }
         Ok(Destination {
             host: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| bad_request("the authority of the request target is malformed"))?,
@@ -256,6 +260,30 @@ fn target(request: &Request<RequestBody>) -> PathAndQuery {
         .path_and_query()
         .cloned()
         .unwrap_or(PathAndQuery::from_static("/"))
+}
+
+/// The target goes before the Host field, yet a request without one, or with an invalid one, is refused (RFC 9112, section 3.2).
+fn must_be_valid(field: Option<&HeaderValue>, version: Version) -> Result<(), Fault> {
+    match field {
+        Some(field) => {
+            let text = field
+                .to_str()
+                .map_err(|_| bad_request("the Host field is malformed"))?;
+            parse(text, 80).map(drop)
+        }
+        None if version == Version::HTTP_11 => Err(bad_request("the Host field is missing")),
+        None => Ok(()),
+    }
+}
+
+/// A body in another coding than chunked alone could not be told from what it codes once it was decoded (RFC 9112, section 6.1).
+fn must_be_chunked_alone(request: &Request<RequestBody>) -> Result<(), Fault> {
+    match fields::is_chunked_alone(request.headers()) {
+        Some(false) => Err(bad_request(
+            "Transfer-Encoding must be `chunked` and nothing else",
+        )),
+        Some(true) | None => Ok(()),
+    }
 }
 
 /// The Host field, of which there may be one only (RFC 9112, section 3.2).

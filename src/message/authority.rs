@@ -174,7 +174,8 @@ impl Authority {
                 Some((host, "")) => (host, Some(default_port)),
                 Some((host, port)) => (
                     host,
-                    port.strip_prefix(':').and_then(|port| port.parse().ok()),
+                    port.strip_prefix(':')
+                        .and_then(|port| parse_port(port).ok()),
                 ),
                 None => ("", None),
             };

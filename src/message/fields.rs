@@ -186,6 +186,19 @@ pub fn has(fields: &HeaderMap, name: &HeaderName) -> bool {
     fields.keys().any(|known| known == name)
 }
 
+/// Whether Transfer-Encoding is `chunked` and nothing else; `None` where there is none.
+pub fn is_chunked_alone(fields: &HeaderMap) -> Option<bool> {
+    let mut codings = values(fields, &TRANSFER_ENCODING);
+    let first = codings.next()?;
+    Some(
+        first
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+            && codings.next().is_none(),
+    )
+}
+
 /// Whether a comma-separated list holds a token, in any case.
 pub fn lists(list: &[u8], token: &str) -> bool {
     list.split(|byte| *byte == b',')

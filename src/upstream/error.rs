@@ -49,6 +49,14 @@ pub enum UpstreamError {
         /// hyper's account of it.
         source: hyper::Error,
     },
+    /// The origin's answer delimits its body in a way that could be read in two.
+    #[error("`{authority}` delimits its response by {what}")]
+    Framing {
+        /// The origin.
+        authority: Authority,
+        /// What is there instead of one length or `chunked`.
+        what: &'static str,
+    },
     /// The origin's answer is not HTTP as it should be.
     #[error("`{authority}` broke the protocol: {source}")]
     Protocol {
@@ -210,6 +218,7 @@ impl From<UpstreamError> for Fault {
             UpstreamError::Closed { source, .. } => Self::new(Kind::UpstreamProtocol, detail)
                 .proxy_error("connection_terminated")
                 .caused_by(source),
+            UpstreamError::Framing { .. } => Self::new(Kind::UpstreamProtocol, detail),
             UpstreamError::Protocol { source, .. } => {
                 Self::new(Kind::UpstreamProtocol, detail).caused_by(source)
             }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -257,6 +257,13 @@ impl Upstream {
         })
         .await;
         let response = self.judge(response, origin)?;
+        if let Some(what) = doubtful_framing(response.headers()) {
+            let authority = origin.authority.clone();
+            return Err(Unsent {
+                request: None,
+                error: UpstreamError::Framing { authority, what },
+            });
+        }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answer::Response(
                 response.map(|body| ResponseBody::new(body, Some(lease))),
@@ -341,6 +348,16 @@ const H2_CONNECTION_WINDOW: u32 = 256 << 20;
 enum Way {
     Http1(Lease),
     Http2(http2::SendRequest<RequestBody>),
+}
+
+/// What of a response's framing cannot be passed on: hyper decodes chunked alone, and burdock offers no other coding.
+fn doubtful_framing(fields: &HeaderMap) -> Option<&'static str> {
+    if fields::is_chunked_alone(fields) == Some(false) {
+        return Some("another Transfer-Encoding than `chunked`");
+    }
+    fields::values(fields, &CONTENT_LENGTH)
+        .any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+        .then_some("a Content-Length that is no number")
 }
 
 /// A failed attempt, with the request where none of it was written.
