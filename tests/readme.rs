@@ -235,10 +235,15 @@ impl Tour {
     }
 
     fn with_ports(&self, text: &str) -> String {
-        let ports = self.ports.iter();
-        ports.fold(text.to_owned(), |text, (written, free)| {
-            text.replace(written, free)
-        })
+        // By way of signs that stand in no text: a free port may have another's digits in it, as 30011 has those of 3001.
+        let signs = ["\u{e000}", "\u{e001}", "\u{e002}"];
+        let ports = self.ports.iter().zip(signs);
+        let marked = ports
+            .clone()
+            .fold(text.to_owned(), |text, ((written, _), sign)| {
+                text.replace(written, sign)
+            });
+        ports.fold(marked, |text, ((_, free), sign)| text.replace(sign, free))
     }
 
     /// A command of the tour, as a reader's shell would run it; any line of it that fails ends it.
