@@ -122,7 +122,9 @@ impl Memory {
             Some(record) if record.generation == generation && !record.is_expired(now) => {
                 record.apply(delta);
                 self.note_expiry(record.expires);
-                Applied::Done
+                Applied::Done {
+                    revision: record.revision,
+                }
             }
             _ => Applied::Gone,
         }

@@ -13,19 +13,31 @@
 //! - What a future returned here has answered with success survives what the adapter promises to survive.
 //! - Only the store declares a record expired, by its own clock; an expired record is not found, whether or not
 //!   it has been swept.
+//! - A record's [`revision`](Record::revision) counts the changes that other holders of a copy have to learn of: those
+//!   that are [durable](Delta::is_durable). A touch, counters and the limiter's state leave it as it is.
+//! - Everything has an end: a store that does not answer is an error within [`DEADLINE`], and while it is known to be
+//!   gone, at once.
+//!
+//! A store that several processes use also has a [`Shared`] side.
 
 mod memory;
+mod shared;
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use memory::Memory;
+pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 
 use crate::session::delta::Delta;
 use crate::session::id::SessionId;
 use crate::session::record::{Generation, Record};
 use crate::session::time::Timestamp;
+
+/// How long a call may take before the store counts as gone. A client is to have its 503 within two seconds.
+pub const DEADLINE: Duration = Duration::from_millis(1500);
 
 /// What an adapter's call returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -64,8 +76,13 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// Removes expired records that nothing else removes; how many went.
     fn sweep(&self) -> StoreFuture<'_, u64>;
 
-    /// Whether the store can be reached now.
+    /// Whether the store can be reached now, and does its work.
     fn health(&self) -> StoreFuture<'_, ()>;
+
+    /// The side of it that other processes see; `None` where the store belongs to this process alone.
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
+    }
 }
 
 /// What became of a new record.
@@ -86,7 +103,10 @@ pub enum Created {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// It is applied, and durable as far as the adapter promises.
-    Done,
+    Done {
+        /// The record's [`revision`](Record::revision) thereby.
+        revision: u64,
+    },
     /// There is no such record any more: it was deleted, or it expired.
     Gone,
 }

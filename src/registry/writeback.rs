@@ -104,7 +104,7 @@ async fn write_pending(session: Arc<LiveSession>) {
     let mut progress = session.writer.progress.lock();
     progress.writing = false;
     match result {
-        Ok(Applied::Done) => {
+        Ok(Applied::Done { .. }) => {
             progress.acknowledged = upto;
             if let Some(touch) = touched {
                 session.note_stored(touch.expires);

@@ -12,7 +12,8 @@ use super::settings::Settings;
 use super::storage::StorageDelta;
 use super::time::Timestamp;
 
-/// A change to a session. [`Record::apply`] of two, one after the other, is `apply` of [`Delta::then`].
+/// A change to a session. [`Record::apply`] of two, one after the other, is `apply` of [`Delta::then`], but for the
+/// revision: that counts changes.
 ///
 /// ```
 /// use burdock::session::{Counters, Delta};
@@ -178,6 +179,7 @@ impl CookieDelta {
 impl Record {
     /// Makes the change.
     pub fn apply(&mut self, delta: &Delta) {
+        self.revision += u64::from(delta.is_durable());
         self.jar.apply(&delta.cookies);
         self.storage.apply(&delta.storage);
         if let Some(settings) = &delta.settings {
@@ -404,6 +406,9 @@ mod tests {
             for delta in [&a, &b, &c] {
                 by_and_by.apply(delta);
             }
+            let changes = [&a, &b, &c].iter().filter(|delta| delta.is_durable()).count();
+            prop_assert_eq!(by_and_by.revision, changes as u64);
+            by_and_by.revision = at_once.revision;
             prop_assert_eq!(at_once, by_and_by);
             let json = serde_json::to_string(&left).unwrap();
             prop_assert_eq!(serde_json::from_str::<Delta>(&json).unwrap(), left);

@@ -21,6 +21,9 @@ pub struct Record {
     pub id: SessionId,
     /// Which session of that name it is: a late write of a deleted one must not reach its successor.
     pub generation: Generation,
+    /// How many changes it has seen that other holders of a copy must learn of: the [durable](super::Delta::is_durable) ones.
+    #[serde(default)]
+    pub revision: u64,
     /// When it was created.
     pub created: Timestamp,
     /// When it was last used.
@@ -46,6 +49,7 @@ impl Record {
         Self {
             id,
             generation,
+            revision: 0,
             created: now,
             last_used: now,
             expires: settings.expiry_after_use(now, now),

@@ -19,6 +19,7 @@ mod gcra;
 mod line;
 mod pauses;
 mod policy;
+mod reserve;
 mod retry_after;
 mod state;
 
@@ -40,6 +41,7 @@ pub use self::buckets::MAX_HOSTS;
 pub use self::line::{MAX_WAITING, Ticket};
 pub use self::pauses::{MAX_PAUSE, MAX_PAUSES};
 pub use self::policy::{Policy, Rate, RateOutOfRange};
+pub use self::reserve::{Cells, LONGEST_PATIENCE};
 pub use self::retry_after::retry_after;
 pub use self::state::LimiterState;
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::gcra::{nanos, timestamp};
+use crate::session::time::Timestamp;
+
 /// The state of a limiter, to be stored with its session and given to [`Limiter::new`](super::Limiter::new).
 ///
 /// All times are nanoseconds since the Unix epoch. A bucket that is full and a pause that is over are not in it, so the state
@@ -22,6 +25,34 @@ pub struct LimiterState {
 }
 
 impl LimiterState {
+    /// A state put together from what a store keeps apart: for each bucket when it is full, the empty name being the one that
+    /// hosts share; and when the pauses of hosts end.
+    #[must_use]
+    pub fn from_parts(
+        buckets: impl IntoIterator<Item = (Box<str>, Timestamp)>,
+        pauses: impl IntoIterator<Item = (Box<str>, Timestamp)>,
+    ) -> Self {
+        let mut hosts: BTreeMap<_, _> = buckets
+            .into_iter()
+            .map(|(host, full_at)| (host, nanos(full_at)))
+            .collect();
+        Self {
+            tat: hosts.remove(""),
+            hosts,
+            pauses: pauses
+                .into_iter()
+                .map(|(host, until)| (host, nanos(until)))
+                .collect(),
+        }
+    }
+
+    /// The hosts that are paused, and until when.
+    pub fn pauses(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.pauses
+            .iter()
+            .map(|(host, until)| (&**host, timestamp(*until)))
+    }
+
     /// Whether there is nothing to remember: every bucket is full and no host is paused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
