@@ -22,6 +22,7 @@
 
 mod memory;
 mod shared;
+mod stored;
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use memory::Memory;
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
+pub use stored::Codec;
 
 use crate::session::delta::Delta;
 use crate::session::id::SessionId;
