@@ -21,6 +21,7 @@
 //! A store that several processes use also has a [`Shared`] side.
 
 mod memory;
+mod mongodb;
 mod shared;
 mod stored;
 
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use memory::Memory;
+pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;
 
