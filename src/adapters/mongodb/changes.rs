@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::change_stream::ChangeStream;
+use mongodb::error::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -26,14 +27,14 @@ pub(super) async fn tell(
     changes: mpsc::UnboundedSender<Change>,
 ) {
     let mut watch = link.watch();
-    let mut interruptions = 0;
+    let (mut interruptions, mut refused) = (0, false);
     loop {
         let state = watch.borrow_and_update().clone();
         let told = async {
             let State::Up(store) = state else {
                 return std::future::pending().await;
             };
-            let ended = follow(&link, &store, process, &changes, &mut interruptions).await;
+            let ended = follow(&store, process, &changes, &mut interruptions).await;
             store.told.store(0, Ordering::Release);
             ended
         };
@@ -45,11 +46,20 @@ pub(super) async fn tell(
             },
             ended = told => ended,
         };
+        if let Ended::Refused(error) = &ended
+            && !std::mem::replace(&mut refused, true)
+        {
+            tracing::warn!(
+                adapter = NAME,
+                reason = %link.explain(error).reason,
+                "no change streams: what other processes change is seen within a second"
+            );
+        }
         let pause = async {
             match ended {
                 Ended::Broken => sleep(PAUSE).await,
                 // Rights may be granted, and a server be made a replica set.
-                Ended::Refused => sleep(TRY_AGAIN).await,
+                Ended::Refused(_) => sleep(TRY_AGAIN).await,
             }
         };
         tokio::select! {
@@ -72,11 +82,10 @@ enum Ended {
     /// The server, or the way to it, gave up.
     Broken,
     /// The server has no change streams, or not for us.
-    Refused,
+    Refused(Box<Error>),
 }
 
 async fn follow(
-    link: &Link,
     store: &Store,
     process: Process,
     changes: &mpsc::UnboundedSender<Change>,
@@ -89,23 +98,22 @@ async fn follow(
         .max_await_time(AWAIT);
     let mut stream = match timeout(DEADLINE, opened).await {
         Ok(Ok(stream)) => stream.with_type::<Document>(),
-        Ok(Err(error)) => {
-            let ended = if is_refusal(&error) {
-                Ended::Refused
-            } else {
-                Ended::Broken
-            };
-            if matches!(ended, Ended::Refused) {
-                let reason = &*link.explain(&error).reason;
-                tracing::warn!(
-                    adapter = NAME,
-                    reason,
-                    "no change streams: what other processes change is seen within a second"
-                );
-            }
-            return ended;
+        Ok(Err(error))
+            if {
+                eprintln!("XX refusal {error:?}");
+                is_refusal(&error)
+            } =>
+        {
+            return Ended::Refused(Box::new(error));
         }
-        Err(_) => return Ended::Broken,
+        Ok(Err(e)) => {
+            eprintln!("XX open {e:?}");
+            return Ended::Broken;
+        }
+        Err(_) => {
+            eprintln!("XX timeout");
+            return Ended::Broken;
+        }
     };
     *interruptions += 1;
     store.told.store(*interruptions, Ordering::Release);

@@ -92,6 +92,7 @@ impl Place {
                 "MongoDB at {hosts} denies what is needed: grant the user of `adapters.mongodb.uri` the role `readWrite` on \
                  `{database}`, or name a user there"
             ),
+            NO_CHANGE_STREAMS => format!("MongoDB at {hosts} is no replica set"),
             _ if NO_PRIMARY.contains(&code) => self.no_primary(),
             WRITE_CONCERN_TIMEOUT | UNSATISFIABLE_WRITE_CONCERN => format!(
                 "MongoDB at {hosts} cannot get a change acknowledged by the majority of its replica set: check that most of \
@@ -159,6 +160,8 @@ const DUPLICATE_KEY: i32 = 11_000;
 const OUT_OF_DISK_SPACE: i32 = 14_031;
 /// `BSONObjectTooLarge`, and what an update or an insertion answers that would make one.
 const TOO_LARGE: [i32; 3] = [10_334, 17_419, 17_420];
+/// `$changeStream` on a standalone server.
+const NO_CHANGE_STREAMS: i32 = 40_573;
 /// Not a primary (any more), shutting down, or not one yet.
 const NO_PRIMARY: [i32; 7] = [91, 189, 10_107, 11_600, 11_602, 13_435, 13_436];
 

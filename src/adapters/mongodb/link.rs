@@ -15,6 +15,7 @@ use mongodb::options::{
 use mongodb::{Client, Collection, IndexModel};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::fault::Place;
@@ -52,6 +53,8 @@ pub(super) struct Link {
     state: watch::Sender<State>,
     /// Why the driver's own look at the server failed last.
     heartbeat: Arc<Mutex<Option<mongodb::error::Error>>>,
+    /// When a call was last answered.
+    answered: Mutex<Instant>,
 }
 
 impl Link {
@@ -69,6 +72,7 @@ impl Link {
             place: Place { hosts, database },
             state: watch::Sender::new(State::Starting),
             heartbeat: Arc::default(),
+            answered: Mutex::new(Instant::now()),
         }
     }
 
@@ -92,11 +96,14 @@ impl Link {
     ) -> Result<T, StoreError> {
         let acted = timeout_at(Instant::now() + DEADLINE, async {
             let store = self.standing().await?;
-            act(&store).await.map_err(|error| self.explain(&error))
+            let acted = act(&store).await;
+            acted.map_err(|error| self.explain(&error))
         });
-        acted
+        let acted = acted
             .await
-            .unwrap_or_else(|_| Err(fault(self.place.silent())))
+            .unwrap_or_else(|_| Err(fault(self.place.silent())))?;
+        *self.answered.lock() = Instant::now();
+        Ok(acted)
     }
 
     /// An error in words.
@@ -155,7 +162,10 @@ impl Link {
         let in_words = |error| self.explain(&error).reason.to_string();
         let options = self.options().await.map_err(in_words)?;
         let client = Client::with_options(options).map_err(in_words)?;
-        let hello = self.probe(&client).await?;
+        let hello = match self.probe(&client).await {
+            Ok(hello) => hello.map_err(in_words)?,
+            Err(_) => return Err(self.place.silent()),
+        };
         // The version of the wire protocol that came with 4.4; shards and replicas alike say it.
         if hello.get_i32("maxWireVersion").unwrap_or(0) < 9 {
             return Err(self.place.too_old());
@@ -189,12 +199,12 @@ impl Link {
         Ok(options)
     }
 
-    async fn probe(&self, client: &Client) -> Result<Document, String> {
+    async fn probe(
+        &self,
+        client: &Client,
+    ) -> Result<Result<Document, mongodb::error::Error>, Elapsed> {
         let admin = client.database("admin");
-        match timeout(PROBE_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
-            Ok(hello) => hello.map_err(|error| self.explain(&error).reason.to_string()),
-            Err(_) => Err(self.place.silent()),
-        }
+        timeout(PROBE_WITHIN, admin.run_command(doc! { "hello": 1 })).await
     }
 
     /// Probes the link until it is down; why it is.
@@ -202,8 +212,12 @@ impl Link {
         let mut prepared = Instant::now();
         loop {
             sleep(PROBE_EVERY).await;
-            if let Err(reason) = self.probe(store.sessions.client()).await {
-                return reason;
+            match self.probe(store.sessions.client()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return self.explain(&error).reason.to_string(),
+                // A probe may stand in line with many calls that are answered.
+                Err(_) if self.answered.lock().elapsed() < PROBE_WITHIN => {}
+                Err(_) => return self.place.silent(),
             }
             if prepared.elapsed() > PREPARE_EVERY {
                 match timeout(CONNECTING, store.prepare()).await {

@@ -233,13 +233,14 @@ fn entries(path: &str, cond: Bson) -> Document {
 /// least. (There is no sorting of an array before version 5.2.)
 fn kept(path: &str, cond: Bson, order: &str, most: usize) -> Document {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
-    let order_of = |entry: &str| format!("$${entry}.v.{order}");
+    let order = format!("$$entry.v.{order}");
+    let orders = doc! { "$map": { "input": "$$value", "as": "entry", "in": &order } };
     let without_least = doc! { "$let": {
-        "vars": { "least": { "$min": order_of("value") } },
+        "vars": { "least": { "$min": orders } },
         "in": { "$filter": {
             "input": "$$value",
             "as": "entry",
-            "cond": { "$ne": [order_of("entry"), "$$least"] },
+            "cond": { "$ne": [order, "$$least"] },
         } },
     } };
     doc! { "$let": {

@@ -1,0 +1,3 @@
+//! Sessions that survive burdock, and that several burdocks share.
+
+mod mongodb;
