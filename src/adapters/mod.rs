@@ -22,6 +22,7 @@
 
 mod memory;
 mod shared;
+mod stored;
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use memory::Memory;
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
+pub use stored::Codec;
 
 use crate::session::delta::Delta;
 use crate::session::id::SessionId;
@@ -140,4 +142,15 @@ pub struct StoreError {
     pub adapter: &'static str,
     /// What is wrong, and the remedy.
     pub reason: Arc<str>,
+}
+
+impl StoreError {
+    /// The store did not answer within [`DEADLINE`].
+    #[must_use]
+    pub fn silent(adapter: &'static str) -> Self {
+        Self {
+            adapter,
+            reason: format!("no answer within {:.1} s", DEADLINE.as_secs_f32()).into(),
+        }
+    }
 }
