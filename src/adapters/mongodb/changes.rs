@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::NAME;
+use super::document::whole;
 use super::fault::is_refusal;
 use super::link::{Link, State, Store};
 use super::writer::{Process, Written};
@@ -98,22 +99,8 @@ async fn follow(
         .max_await_time(AWAIT);
     let mut stream = match timeout(DEADLINE, opened).await {
         Ok(Ok(stream)) => stream.with_type::<Document>(),
-        Ok(Err(error))
-            if {
-                eprintln!("XX refusal {error:?}");
-                is_refusal(&error)
-            } =>
-        {
-            return Ended::Refused(Box::new(error));
-        }
-        Ok(Err(e)) => {
-            eprintln!("XX open {e:?}");
-            return Ended::Broken;
-        }
-        Err(_) => {
-            eprintln!("XX timeout");
-            return Ended::Broken;
-        }
+        Ok(Err(error)) if is_refusal(&error) => return Ended::Refused(Box::new(error)),
+        Ok(Err(_)) | Err(_) => return Ended::Broken,
     };
     *interruptions += 1;
     store.told.store(*interruptions, Ordering::Release);
@@ -195,7 +182,7 @@ fn change(event: &Document, process: Process) -> Option<Change> {
         return gone(id);
     }
     let written = event.get_str("writer").ok().and_then(Written::read);
-    let revision = event.get_i64("revision").ok();
+    let revision = event.get("revision").and_then(whole);
     match (
         written,
         revision.and_then(|revision| u64::try_from(revision).ok()),

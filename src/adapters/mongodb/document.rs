@@ -179,8 +179,8 @@ fn head(
     codec.read_head(id, |name| texts.get(name).map(String::as_str))
 }
 
-/// A whole number, in whichever type a tool of the operator's left it.
-fn whole(value: &Bson) -> Option<i64> {
+/// A whole number, in whichever type the server or a tool of the operator's left it.
+pub(super) fn whole(value: &Bson) -> Option<i64> {
     match value {
         Bson::Int64(number) => Some(*number),
         Bson::Int32(number) => Some(i64::from(*number)),

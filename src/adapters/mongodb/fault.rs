@@ -121,7 +121,11 @@ impl Place {
         }
         match error.kind() {
             io::ErrorKind::TimedOut => self.silent(),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => format!(
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset => format!(
                 "MongoDB at {hosts} closes the connection: check that it runs, and whether it wants `tls=true` in \
                  `adapters.mongodb.uri`"
             ),

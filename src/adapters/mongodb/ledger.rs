@@ -18,6 +18,7 @@ use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Error;
 
+use super::document::whole;
 use super::fault::is_duplicate;
 use super::link::{Store, durable, lasting};
 use crate::session::time::Timestamp;
@@ -209,7 +210,7 @@ async fn read(store: &Store) -> Result<Page, Error> {
         let now = mongodb::bson::DateTime::now();
         doc! { "held": i64::MAX, "now": now }
     };
-    let number = |field| page.get_i64(field).ok();
+    let number = |field| page.get(field).and_then(whole);
     let millis = |field| {
         page.get_datetime(field)
             .ok()
@@ -253,8 +254,8 @@ async fn count_after(store: &Store, now: i64) -> Result<(i64, Option<i64>), Erro
     }
     let counted = found.deserialize_current()?;
     Ok((
-        counted.get_i64("count").unwrap_or(0),
-        counted.get_i64("first").ok(),
+        counted.get("count").and_then(whole).unwrap_or(0),
+        counted.get("first").and_then(whole),
     ))
 }
 

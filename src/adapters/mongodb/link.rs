@@ -9,8 +9,8 @@ use mongodb::bson::{Document, doc};
 use mongodb::event::EventHandler;
 use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{
-    Acknowledgment, ClientOptions, ConnectionString, HostInfo, IndexOptions, ReadConcern,
-    ReadPreference, SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, ConnectionString, HostInfo, IndexOptions, ReadPreference,
+    SelectionCriteria, WriteConcern,
 };
 use mongodb::{Client, Collection, IndexModel};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::fault::Place;
 use super::{NAME, ledger};
-use crate::adapters::{DEADLINE, StoreError};
+use crate::adapters::{DEADLINE, Freshness, StoreError};
 
 /// What calls need of the server while the link stands.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Store {
     pub(super) sessions: Collection<Document>,
     /// How many there are, see [`ledger`].
     pub(super) ledger: Collection<Document>,
-    /// Where [`super::changes`] says that changes of this link are being told: the number of interruptions before; 0 where
+    /// Where [`super::changes`] says that changes of this link are being told: the number of its stream, from 1; 0 where
     /// they are not.
     pub(super) told: AtomicU64,
 }
@@ -81,11 +81,14 @@ impl Link {
         self.state.subscribe()
     }
 
-    /// What there is now, where the link stands.
-    pub(super) fn store(&self) -> Option<Arc<Store>> {
+    /// How far copies can be trusted.
+    pub(super) fn freshness(&self) -> Freshness {
         match &*self.state.borrow() {
-            State::Up(store) => Some(Arc::clone(store)),
-            State::Starting | State::Down(_) => None,
+            State::Up(store) => match store.told.load(Ordering::Acquire) {
+                0 => Freshness::Polled(UNTOLD),
+                interruptions => Freshness::Linked(interruptions),
+            },
+            State::Starting | State::Down(_) => Freshness::Unlinked,
         }
     }
 
@@ -189,7 +192,8 @@ impl Link {
         // A copy is to be as good as what was written last.
         options.selection_criteria =
             Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.read_concern = Some(ReadConcern::local());
+        // Each command has what it needs by default; a change stream takes no other.
+        options.read_concern = None;
         let heartbeat = Arc::clone(&self.heartbeat);
         options.sdam_event_handler = Some(EventHandler::callback(move |event| match event {
             SdamEvent::ServerHeartbeatFailed(event) => *heartbeat.lock() = Some(event.failure),
@@ -245,14 +249,6 @@ impl Store {
             .await?;
         ledger::open(&self.ledger).await
     }
-
-    /// Under which number of interruptions changes are told, if they are.
-    pub(super) fn told(&self) -> Option<u64> {
-        match self.told.load(Ordering::Acquire) {
-            0 => None,
-            number => Some(number),
-        }
-    }
 }
 
 /// What was acknowledged survives a crash of the server and the loss of a minority of its replicas.
@@ -277,6 +273,9 @@ pub(super) fn fault(reason: String) -> StoreError {
         reason: reason.into(),
     }
 }
+
+/// Where nobody tells of changes, a copy is as good as new for this long.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// How often the link is looked at, up or down.
 const PROBE_EVERY: Duration = Duration::from_millis(500);

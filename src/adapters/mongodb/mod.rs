@@ -180,7 +180,10 @@ impl Mongodb {
         let Some(session) = session else {
             return Ok(Applied::Gone);
         };
-        let revision = session.get_i64("revision").unwrap_or_default();
+        let revision = session
+            .get("revision")
+            .and_then(document::whole)
+            .unwrap_or_default();
         Ok(Applied::Done {
             revision: u64::try_from(revision).unwrap_or_default(),
         })
@@ -425,10 +428,7 @@ impl Shared for Mongodb {
     }
 
     fn freshness(&self) -> Freshness {
-        match self.link.store() {
-            None => Freshness::Unlinked,
-            Some(store) => store.told().map_or(POLLED, Freshness::Linked),
-        }
+        self.link.freshness()
     }
 
     fn reserve<'a>(
@@ -451,9 +451,6 @@ const NAME: &str = "mongodb";
 
 const EXPECTED: &str = "is no connection string such as `mongodb://user:password@db.example:27017/?replicaSet=rs0` or \
     `mongodb+srv://cluster.example/`; in user and password `: / ? # [ ] @ %` have to be percent-encoded";
-
-/// Where nobody tells of changes, a copy is as good as new for this long.
-const POLLED: Freshness = Freshness::Polled(std::time::Duration::from_secs(1));
 
 /// How many sessions go at once where all do.
 const BATCH: i64 = 500;

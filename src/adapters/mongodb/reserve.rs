@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::field_of;
+use super::document::{field_of, whole};
 use super::time;
 use crate::adapters::{Reservation, Reserve};
 use crate::session::limiter::{LONGEST_PATIENCE, Rate};
@@ -35,7 +35,12 @@ pub(super) fn reservation(session: &Document, reserve: &Reserve) -> Option<Reser
     let buckets = session.get_document("limiter").ok()?;
     let buckets = buckets.get_document("buckets").ok()?;
     let bucket = buckets.get_document(field_of(&reserve.bucket)).ok()?;
-    let read = |field| bucket.get_i64(field).ok().map(Timestamp::from_micros);
+    let read = |field| {
+        bucket
+            .get(field)
+            .and_then(whole)
+            .map(Timestamp::from_micros)
+    };
     Some(Reservation {
         before: read("before")?,
         at: read("at")?,

@@ -18,6 +18,7 @@ use mongodb::{Client, Collection};
 
 use self::server::Mongo;
 use super::{Mongodb, MongodbSettings};
+use crate::adapters::conformance::conformance;
 use crate::adapters::{Adapter, Applied, Codec, Created};
 use crate::clock;
 use crate::session::delta::{Delta, Touch};
@@ -33,6 +34,13 @@ fn process(uri: &str, number: u64) -> Arc<Mongodb> {
         database: "burdock".to_owned(),
     };
     Arc::new(Mongodb::new(settings, Codec::new(None), number).expect("a valid URI"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms() {
+    let mongo = Mongo::start().await;
+    let processes = [1, 2].map(|number| -> Arc<dyn Adapter> { process(&mongo.uri(), number) });
+    conformance(&processes).await;
 }
 
 /// A look at the stored documents, round the adapter.
