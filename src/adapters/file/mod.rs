@@ -77,6 +77,9 @@ impl FileAdapter {
             let mut writer = self.writer.lock();
             let writer = match &mut *writer {
                 Some(writer) => writer,
+                None if missing == Missing::Leave && !open::is_there(&self.path) => {
+                    return Ok(None);
+                }
                 none => none.insert(
                     Writer::start(Arc::clone(&self.path), Arc::clone(&self.readers))
                         .map_err(|failure| self.error(&failure))?,

@@ -33,7 +33,7 @@ impl Opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Failure::Io("look at", error)),
         };
-        if found.is_none() && missing == Missing::Leave && !has_content(&beside(path, "-wal")) {
+        if missing == Missing::Leave && !is_there(path) {
             return Ok(None);
         }
         if found.as_ref().is_some_and(|found| !found.is_file()) {
@@ -174,6 +174,12 @@ impl Readers {
         }
         Ok(found)
     }
+}
+
+/// Whether there is a file, or what one has left behind.
+pub(super) fn is_there(path: &Path) -> bool {
+    let is_gone = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    !is_gone || has_content(&beside(path, "-wal"))
 }
 
 fn connect(path: &Path) -> Result<Connection, Failure> {

@@ -54,6 +54,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(path: Arc<Path>, readers: Arc<Readers>) -> Result<Self, Failure> {
+        outlive_limits();
         let (tasks, queue) = sync_channel(QUEUE);
         let busy = Arc::new(Busy::default());
         let shelf = Shelf {
@@ -114,6 +115,19 @@ impl Drop for Writer {
         }
     }
 }
+
+/// A limit of a file's size is to be the error of a write: by default it ends the process.
+#[cfg(unix)]
+fn outlive_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Once somebody has asked for it, the signal does no more than that.
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::warn!(%error, "a limit of a file's size would end the process");
+    }
+}
+
+#[cfg(not(unix))]
+fn outlive_limits() {}
 
 /// Since when the thread has been at one transaction.
 #[derive(Debug)]
@@ -336,6 +350,10 @@ impl<T: Send, F: FnMut(&mut Change<'_>) -> Result<T, Failure> + Send> Task for W
         let _ = self.reply.send(result);
     }
 }
+
+/// Its number on Linux, macOS and the BSDs.
+#[cfg(unix)]
+const SIGXFSZ: i32 = 25;
 
 /// How many changes may wait; one more is turned away.
 const QUEUE: usize = 16_384;
