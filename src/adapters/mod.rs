@@ -20,6 +20,9 @@
 //!
 //! A store that several processes use also has a [`Shared`] side.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+mod file;
 mod memory;
 mod shared;
 mod stored;
@@ -29,6 +32,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use file::FileAdapter;
 pub use memory::Memory;
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AppError;
-use crate::adapters::{Adapter, Codec, Memory};
+use crate::adapters::{Adapter, Codec, FileAdapter, Memory};
 use crate::config::Config;
 use crate::seal::Keyring;
 
@@ -19,7 +19,10 @@ pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError>
     let codec = Codec::new(keys);
     // Tells this process from the others that use the same store.
     let process: u64 = rand::random();
-    let adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
-    let _ = (codec, process);
+    let adapters: Vec<Arc<dyn Adapter>> = vec![
+        Arc::new(Memory::default()),
+        Arc::new(FileAdapter::new(config.adapters.file.path.clone(), codec)),
+    ];
+    let _ = process;
     Ok(adapters)
 }

@@ -1,0 +1,3 @@
+//! The stores of sessions: what survives what, and what is told when one cannot be used.
+
+mod file;
