@@ -281,8 +281,12 @@ fn exports_read_back(jar: &Jar, now: Timestamp) {
     let cookies = cookies_txt::parse(&printed, now).expect("what was printed reads back");
     let mut again = Jar::default();
     again.put(cookies, now);
-    assert_eq!(
-        cookies_txt::print(&again, now).escape_ascii().to_string(),
-        printed.escape_ascii().to_string()
-    );
+    // The format has no partitions, so that cookies of two of them may be one.
+    let partitioned = jar.live(now).any(|cookie| cookie.partition().is_some());
+    if !partitioned {
+        assert_eq!(
+            cookies_txt::print(&again, now).escape_ascii().to_string(),
+            printed.escape_ascii().to_string()
+        );
+    }
 }
