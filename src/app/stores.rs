@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AppError;
-use crate::adapters::{Adapter, Codec, Memory, Mongodb, MongodbSettings};
+use crate::adapters::{Adapter, Codec, FileAdapter, Memory, Mongodb, MongodbSettings};
 use crate::config::Config;
 use crate::seal::Keyring;
 
@@ -19,14 +19,20 @@ pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError>
     let codec = Codec::new(keys);
     // Tells this process from the others that use the same store.
     let process: u64 = rand::random();
-    let mut adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
+    let mut adapters: Vec<Arc<dyn Adapter>> = vec![
+        Arc::new(Memory::default()),
+        Arc::new(FileAdapter::new(
+            config.adapters.file.path.clone(),
+            codec.clone(),
+        )),
+    ];
     let mongodb = &config.adapters.mongodb;
     if let Some(uri) = &mongodb.uri {
         let settings = MongodbSettings {
             uri: uri.expose().to_owned(),
             database: mongodb.database.as_str().to_owned(),
         };
-        adapters.push(Arc::new(Mongodb::new(settings, codec.clone(), process)?));
+        adapters.push(Arc::new(Mongodb::new(settings, codec, process)?));
     }
     Ok(adapters)
 }

@@ -1,3 +1,0 @@
-//! Sessions that survive burdock, and that several burdocks share.
-
-mod mongodb;
