@@ -1,6 +1,9 @@
 //! Sessions in MongoDB.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -235,8 +238,13 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 async fn with_a_key_no_secret_is_in_the_servers_files_nor_in_the_log() {
     let (mut mongo, shop) = (Mongo::start().await, shop().await);
     let canary = "cAnArY7Secret";
-    let key = mongo.folder().with_extension("key");
-    std::fs::write(&key, format!("{}=\n", "A".repeat(43))).expect("a temporary folder");
+    let keys = tempfile::tempdir().expect("a temporary folder");
+    let key = keys.path().join("keys");
+    let mut file = File::options();
+    let file = file.write(true).create_new(true).mode(0o600).open(&key);
+    let line = format!("{}=\n", "A".repeat(43));
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    written.expect("the folder is ours");
     let config = format!("[sessions]\nencryption_key_file = '{}'", key.display());
     let burdock = on(&mongo, &[&shop]).config(&config).start().await;
     let settings = format!(
@@ -267,5 +275,4 @@ async fn with_a_key_no_secret_is_in_the_servers_files_nor_in_the_log() {
     );
     let read = again.api_call(call, "").await;
     assert!(read.text().contains(canary), "{}", read.text());
-    std::fs::remove_file(key).expect("it was written above");
 }

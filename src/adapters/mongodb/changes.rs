@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::error::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::NAME;
@@ -39,12 +39,10 @@ pub(super) async fn tell(
             store.told.store(0, Ordering::Release);
             ended
         };
+        // The link is held here, and with it what tells of its state.
         let ended = tokio::select! {
             () = changes.closed() => return,
-            changed = watch.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
+            _ = watch.changed() => continue,
             ended = told => ended,
         };
         if let Ended::Refused(error) = &ended
@@ -56,25 +54,16 @@ pub(super) async fn tell(
                 "no change streams: what other processes change is seen within a second"
             );
         }
-        let pause = async {
-            match ended {
-                Ended::Broken => sleep(PAUSE).await,
-                // Rights may be granted, and a server be made a replica set.
-                Ended::Refused(_) => sleep(TRY_AGAIN).await,
-            }
+        let pause = match ended {
+            Ended::Broken => PAUSE,
+            // Rights may be granted, and a server be made a replica set.
+            Ended::Refused(_) => TRY_AGAIN,
         };
         tokio::select! {
             () = changes.closed() => return,
-            _ = wait_for_change(&mut watch) => {}
-            () = pause => {}
+            _ = watch.changed() => {}
+            () = sleep(pause) => {}
         }
-    }
-}
-
-async fn wait_for_change(watch: &mut watch::Receiver<State>) {
-    // The link outlives this, and with it the sender.
-    if watch.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 
