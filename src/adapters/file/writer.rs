@@ -7,42 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use rusqlite::TransactionBehavior;
 
 use super::failure::Failure;
-use super::open::{Opened, Readers};
+use super::open::Opened;
+use super::readers::Readers;
+use super::task::{Answer, Change, Missing, Outcome, Task, Urgency, Work};
 use crate::adapters::DEADLINE;
-
-/// When a change has to be on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// When it is acknowledged.
-    Now,
-    /// With the next one that is.
-    Soon,
-}
-
-/// What becomes of a file that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// It is made.
-    Make,
-    /// There is nothing to do.
-    Leave,
-}
-
-/// A transaction under way.
-pub(super) struct Change<'a> {
-    pub(super) sql: &'a Connection,
-    /// How many sessions the file holds, expired ones included.
-    pub(super) held: &'a mut u64,
-    /// Whether the change before this one failed.
-    pub(super) was_failing: bool,
-}
-
-/// What comes back: none where there is no file.
-pub(super) type Answer<T> = oneshot::Receiver<Result<Option<T>, Arc<Failure>>>;
 
 /// The thread, which ends, and is waited for, when this is dropped.
 #[derive(Debug)]
@@ -87,16 +58,9 @@ impl Writer {
         if self.busy.is_stuck() {
             return Err(Failure::Slow);
         }
-        let (reply, answer) = oneshot::channel();
-        let task = Box::new(Work {
-            urgency,
-            missing,
-            work,
-            done: None,
-            reply,
-        });
+        let (task, answer) = Work::new(urgency, missing, work);
         let tasks = self.tasks.as_ref().ok_or(Failure::NoWriter)?;
-        match tasks.try_send(task) {
+        match tasks.try_send(Box::new(task)) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(Failure::Crowded),
             Err(TrySendError::Disconnected(_)) => Err(Failure::NoWriter),
@@ -295,60 +259,6 @@ fn transact(
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// What became of a task.
-enum Outcome {
-    Done,
-    NoFile,
-    Failed(Arc<Failure>),
-}
-
-/// Work in the queue, whatever it returns.
-trait Task: Send {
-    fn is_urgent(&self) -> bool;
-    fn makes_file(&self) -> bool;
-    fn is_given_up(&self) -> bool;
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
-    fn answer(self: Box<Self>, outcome: Outcome);
-}
-
-struct Work<T, F> {
-    urgency: Urgency,
-    missing: Missing,
-    work: F,
-    done: Option<T>,
-    reply: oneshot::Sender<Result<Option<T>, Arc<Failure>>>,
-}
-
-impl<T: Send, F: FnMut(&mut Change<'_>) -> Result<T, Failure> + Send> Task for Work<T, F> {
-    fn is_urgent(&self) -> bool {
-        self.urgency == Urgency::Now
-    }
-
-    fn makes_file(&self) -> bool {
-        self.missing == Missing::Make
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
-        self.done = None;
-        self.done = Some((self.work)(change)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, outcome: Outcome) {
-        let result = match outcome {
-            Outcome::Done => Ok(self.done),
-            Outcome::NoFile => Ok(None),
-            Outcome::Failed(failure) => Err(failure),
-        };
-        // Nobody may be waiting any more.
-        let _ = self.reply.send(result);
-    }
 }
 
 /// Its number on Linux, macOS and the BSDs.
