@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -15,11 +15,13 @@ use super::readers::Readers;
 use super::task::{Answer, Change, Missing, Outcome, Task, Urgency, Work};
 use crate::adapters::DEADLINE;
 
-/// The thread, which ends, and is waited for, when this is dropped.
+/// The thread, which ends when this is dropped, and is waited for as long as a disk may take.
 #[derive(Debug)]
 pub(super) struct Writer {
     tasks: Option<SyncSender<Box<dyn Task>>>,
     thread: Option<JoinHandle<()>>,
+    /// Closes when the thread ends.
+    ended: Receiver<()>,
     busy: Arc<Busy>,
 }
 
@@ -27,6 +29,7 @@ impl Writer {
     pub(super) fn start(path: Arc<Path>, readers: Arc<Readers>) -> Result<Self, Failure> {
         outlive_limits();
         let (tasks, queue) = sync_channel(QUEUE);
+        let (end, ended) = sync_channel(0);
         let busy = Arc::new(Busy::default());
         let shelf = Shelf {
             path,
@@ -38,12 +41,16 @@ impl Writer {
             .name("burdock-file".to_owned())
             .spawn({
                 let busy = Arc::clone(&busy);
-                move || shelf.run(&queue, &busy)
+                move || {
+                    let _end: SyncSender<()> = end;
+                    shelf.run(&queue, &busy);
+                }
             })
             .map_err(Failure::NoThread)?;
         Ok(Self {
             tasks: Some(tasks),
             thread: Some(thread),
+            ended,
             busy,
         })
     }
@@ -74,7 +81,12 @@ impl Drop for Writer {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        if thread.join().is_err() {
+        // A disk that does not answer must not keep the process from ending.
+        if self.ended.recv_timeout(2 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(
+                "the disk of the sessions' file does not answer: the last changes may not be on it"
+            );
+        } else if thread.join().is_err() {
             tracing::error!("the thread that wrote the sessions' file ended abnormally");
         }
     }
@@ -156,12 +168,7 @@ impl Shelf {
 
     fn serve(&mut self, batch: &mut Vec<Box<dyn Task>>) {
         match self.open(batch) {
-            Err(failure) => {
-                let failure = Arc::new(failure);
-                for task in batch.drain(..) {
-                    task.answer(Outcome::Failed(Arc::clone(&failure)));
-                }
-            }
+            Err(failure) => fail(batch, failure),
             Ok(false) => {
                 for task in batch.drain(..) {
                     task.answer(Outcome::NoFile);
@@ -200,15 +207,15 @@ impl Shelf {
                     task.answer(Outcome::Done);
                 }
             }
-            Err(failure) if batch.len() == 1 => {
-                let failure = Arc::new(failure);
-                for task in batch.drain(..) {
-                    task.answer(Outcome::Failed(Arc::clone(&failure)));
-                }
-            }
+            Err(failure) if batch.len() == 1 || !failure.is_of_one() => fail(batch, failure),
             Err(_) => {
+                let begun = Instant::now();
                 for task in batch.drain(..) {
-                    self.serve(&mut vec![task]);
+                    if begun.elapsed() < DEADLINE / 2 {
+                        self.serve(&mut vec![task]);
+                    } else {
+                        task.answer(Outcome::Failed(Arc::new(Failure::Slow)));
+                    }
                 }
             }
         }
@@ -237,6 +244,13 @@ impl Shelf {
     fn close(&mut self) -> Option<Opened> {
         self.readers.close();
         self.opened.take()
+    }
+}
+
+fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
+    let failure = Arc::new(failure);
+    for task in batch.drain(..) {
+        task.answer(Outcome::Failed(Arc::clone(&failure)));
     }
 }
 
