@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use self::build::Parts;
 pub use self::listen::{BindError, Listeners};
+pub use self::stores::probe;
 use crate::admin;
 use crate::ca::CaError;
 use crate::config::Config;
 use crate::doors;
-use crate::registry::RegistryError;
+use crate::registry::{Registry, RegistryError};
 use crate::seal::KeyFileError;
 use crate::upstream::tls::RootsError;
 
@@ -61,6 +62,7 @@ pub async fn run(
         upkeep,
     } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
     announce(&listeners, house.ca.path());
+    tokio::spawn(warn_of_stores(Arc::clone(&house.exchange.registry)));
 
     let places = Arc::new(Semaphore::new(
         house.bounds.max_connections.min(Semaphore::MAX_PERMITS),
@@ -88,6 +90,15 @@ pub async fn run(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A store that cannot be reached does not keep burdock from starting: its sessions are answered 503.
+async fn warn_of_stores(registry: Arc<Registry>) {
+    for (_, health) in registry.health().await {
+        if let Err(error) = health {
+            tracing::warn!(%error, "sessions of this adapter cannot be used");
+        }
+    }
 }
 
 async fn drain(tasks: &TaskTracker, grace: Duration) {
