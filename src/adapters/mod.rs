@@ -24,6 +24,7 @@
 pub(crate) mod conformance;
 mod file;
 mod memory;
+mod mongodb;
 mod shared;
 mod stored;
 
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use file::FileAdapter;
 pub use memory::Memory;
+pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;
 
