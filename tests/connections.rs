@@ -2,7 +2,7 @@
 
 use crate::support::client::request;
 use crate::support::problem::assert_fault;
-use crate::support::{Burdock, Client, Origin, Raw, Reply};
+use crate::support::{Burdock, Client, Gate, Origin, Raw, Reply, within};
 
 /// An origin that answers one request a connection and closes without saying so.
 async fn one_shot(name: &str) -> Origin {
@@ -276,4 +276,77 @@ async fn a_request_without_a_session_does_not_share_its_connection_with_other_cl
     }
     let by: Vec<_> = shop.requests().iter().map(|seen| seen.connection).collect();
     assert_eq!(by, [0, 1, 0, 1]);
+}
+
+/// Answers each request with its target; after one for `/first` sends a whole answer that nobody asked for, once `late` opens.
+async fn late_bytes(mut wire: Raw, late: Gate, sent: Gate) {
+    while let Some((_, head)) = wire.next_head().await {
+        let target = head.start.split(' ').nth(1).unwrap_or_default();
+        let reply = Reply::text(target);
+        let answer = [reply.head_bytes(), target.into()].concat();
+        if wire.try_send(answer).await.is_err() {
+            return;
+        }
+        if target.starts_with("/first") {
+            late.pass().await;
+            let wrong = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+            // burdock may have closed it by then, which is as well.
+            let _ = wire.try_send(wrong).await;
+            sent.let_pass(1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_on_an_idle_connection_is_nobodys_answer() {
+    let (late, sent) = (Gate::closed(), Gate::closed());
+    let gates = (late.clone(), sent.clone());
+    let plain = Origin::tcp("shop.example", move |wire| {
+        late_bytes(wire, gates.0.clone(), gates.1.clone())
+    })
+    .await;
+    let gates = (late.clone(), sent.clone());
+    let tls = Origin::tls_tcp("shop.example", &["http/1.1"], move |wire, _| {
+        late_bytes(wire, gates.0.clone(), gates.1.clone())
+    })
+    .await;
+    let burdock = Burdock::before(&[&plain, &tls]).await;
+    for round in 0..40 {
+        let shop = [&plain, &tls][round % 2];
+        let mut client = burdock.visitor("a");
+        let first = client.get(&shop.url(&format!("/first/{round}"))).await;
+        assert_eq!(first.text(), format!("/first/{round}"));
+        late.let_pass(1);
+        within("the late bytes", sent.pass()).await;
+        let second = client.get(&shop.url(&format!("/second/{round}"))).await;
+        assert_eq!(second.text(), format!("/second/{round}"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_origin_closed_is_not_tried_with_a_body_that_can_be_sent_once() {
+    let closed = Gate::closed();
+    let closing = closed.clone();
+    let shop = Origin::tcp("shop.example", move |mut wire| {
+        let closed = closing.clone();
+        async move {
+            let Some((_, head)) = wire.next_head().await else {
+                return;
+            };
+            wire.body(head.framing()).await;
+            let _ = wire
+                .try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            drop(wire);
+            closed.let_pass(1);
+        }
+    })
+    .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    for _ in 0..20 {
+        let mut client = burdock.visitor("a");
+        let answer = client.post(&shop.url("/"), "an order").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        within("the end of the connection", closed.pass()).await;
+    }
 }

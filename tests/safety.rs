@@ -126,6 +126,41 @@ async fn requests_that_two_parsers_could_read_differently_get_400_and_the_end() 
 }
 
 #[tokio::test]
+async fn what_is_refused_is_refused_behind_another_request_as_well() {
+    let shop = Origin::plain("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let good = "POST http://shop.example/good HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\r\na\n\n";
+    for (at, bad) in [
+        "GET http://shop.example/bad HTTP/1.1\nHost: shop.example\r\n\r\n",
+        "GET http://shop.example/bad HTTP/1.1\r\nHost: shop.example\nX-A: 1\r\n\r\n",
+        "POST http://shop.example/bad HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\n\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let after = "GET http://shop.example/after HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+        let mut wire = Raw::connect(burdock.proxy).await;
+        wire.send([good, bad, after].concat()).await;
+        assert_eq!(wire.answer().await.head.status(), 200, "{bad:?}");
+        assert_fault(&wire.answer().await.into(), "bad-request", 400);
+        wire.closed().await;
+        let seen = shop.requests();
+        assert_eq!(seen.len(), at + 1, "{bad:?}: {seen:?}");
+        assert!(seen.iter().all(|seen| seen.target == "/good"), "{seen:?}");
+    }
+    // A length and a coding: the request is answered, and nothing after it is read.
+    let both = "POST http://shop.example/both HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\
+                Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET http://shop.example/smuggled HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let mut wire = Raw::connect(burdock.proxy).await;
+    wire.send([good, both].concat()).await;
+    for _ in 0..2 {
+        assert_eq!(wire.answer().await.head.status(), 200);
+    }
+    wire.closed().await;
+    assert_eq!(shop.last().target, "/both");
+}
+
+#[tokio::test]
 async fn chunked_decides_over_a_length_and_the_connection_ends_or_both_are_refused() {
     let shop = Origin::plain("shop.example").start().await;
     let burdock = Burdock::before(&[&shop]).await;

@@ -268,6 +268,9 @@ async fn a_websocket_upgrade_passes() {
         assert_eq!(answer.head.field("x-session-id"), Some("w"));
         wire.send(b"\x81\x05hello").await;
         assert_eq!(wire.take(7).await, b"\x81\x05hello");
+        // What would be refused in HTTP is a frame like any other here.
+        wire.send(b"\x82\x05a\n\0\n\n").await;
+        assert_eq!(wire.take(7).await, b"\x82\x05a\n\0\n\n");
         let seen = origin.last();
         assert_eq!(seen.field("upgrade"), Some("websocket"));
         assert!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,12 +19,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::House;
 use super::accept::Place;
-use super::pulse::{Answering, Framing, Overdue, Pulse};
+use super::pulse::{Answering, Overdue, Pulse};
 use super::tunnel;
 use super::wire::Wire;
 use crate::exchange::{Body, Connection, Door, Interim};
-use crate::fault::{Fault, Kind};
-use crate::message::fields::{PROXY_STATUS, has};
+use crate::message::fields::PROXY_STATUS;
 use crate::upstream::{BodyError, RequestBody};
 
 /// A connection that requests come on.
@@ -154,19 +153,10 @@ async fn answer(
     pulse: Arc<Pulse>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
-    // In HTTP/2 there is none; the head kept is that of an HTTP/1 request.
-    let coded = has(request.headers(), &TRANSFER_ENCODING);
-    let (answering, framing) = pulse.begin(coded);
-    let close = framing == Framing::Both;
-    let mut response = match (request.method(), &served.connection.door) {
-        _ if framing == Framing::BareLf => {
-            let fault = Fault::new(
-                Kind::BadRequest,
-                "a line of the request's head ends in LF without CR",
-            );
-            fault.response(None).map(Body::full)
-        }
-        (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
+    let answering = pulse.begin();
+    let connects = request.method() == Method::CONNECT;
+    let mut response = match &served.connection.door {
+        Door::Proxy if connects => tunnel::connect(&served, request).await,
         _ => {
             let request = request.map(RequestBody::incoming);
             served
@@ -176,6 +166,9 @@ async fn answer(
                 .await
         }
     };
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || connects && response.status().is_success();
+    let close = pulse.answered(switches);
     // A request that could be read in two ways makes what follows on the connection doubtful.
     let doubtful = response.status() == StatusCode::BAD_REQUEST
         && response.headers().contains_key(PROXY_STATUS);

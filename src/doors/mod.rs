@@ -3,6 +3,7 @@
 mod accept;
 mod detect;
 mod flood;
+mod framing;
 mod http;
 mod intercept;
 mod pulse;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::flood::Flood;
+use super::framing::BareLf;
 use super::pulse::Pulse;
 use crate::exchange::Interim;
 use crate::fault::{Fault, Kind};
@@ -26,6 +27,8 @@ pub(super) struct Wire<S> {
     answer: Bytes,
     /// Set once HTTP/1 is spoken on it.
     pulse: Option<Arc<Pulse>>,
+    /// Nothing more is read of a client whose message could be read in two ways.
+    refused: bool,
     /// Set once HTTP/2 is spoken on it.
     flood: Option<Flood>,
     /// The client has closed its half; how long that is kept from hyper.
@@ -47,6 +50,7 @@ impl<S> Wire<S> {
             seen: BytesMut::new(),
             answer: Bytes::new(),
             pulse: None,
+            refused: false,
             flood: None,
             ended: None,
             interim: None,
@@ -65,10 +69,16 @@ impl<S> Wire<S> {
     /// The same stream, on which HTTP/1 will be spoken.
     pub(super) fn with_pulse(mut self, pulse: &Arc<Pulse>, interim: Arc<Interim>) -> Self {
         self.interim = Some(interim);
-        if !self.seen.is_empty() {
-            pulse.arrived(&self.seen);
-        }
         self.pulse = Some(Arc::clone(pulse));
+        if !self.seen.is_empty()
+            && let Some(flaw) = pulse.arrived(&self.seen)
+        {
+            let mut seen = std::mem::take(&mut self.seen);
+            let left = self.refuse(flaw, &mut seen);
+            seen.truncate(left);
+            seen.unsplit(std::mem::take(&mut self.seen));
+            self.seen = seen;
+        }
         self
     }
 
@@ -76,6 +86,22 @@ impl<S> Wire<S> {
     pub(super) fn with_flood(mut self) -> Self {
         self.flood = Some(Flood::new(std::time::Instant::now()));
         self
+    }
+
+    /// Has hyper refuse what could be read in two ways, as it refuses whatever it cannot read; how many of `bytes` it gets.
+    ///
+    /// A head is spoilt by a NUL in place of the bare LF, and completed, since hyper looks at complete ones only. A body breaks
+    /// off.
+    fn refuse(&mut self, flaw: BareLf, bytes: &mut [u8]) -> usize {
+        self.refused = true;
+        match flaw {
+            BareLf::InHead(at) => {
+                bytes[at] = 0;
+                self.seen.extend_from_slice(b"\r\n\r\n");
+                at + 1
+            }
+            BareLf::InBody(at) => at,
+        }
     }
 
     /// What has been looked at.
@@ -124,6 +150,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             }
             return Poll::Ready(Ok(()));
         }
+        if this.refused {
+            return Poll::Ready(Err(bare_lf()));
+        }
         if let Some(ended) = &mut this.ended {
             return match this.pulse.as_ref().is_some_and(|pulse| !pulse.is_quiet()) {
                 true => ended.as_mut().poll(cx).map(Ok),
@@ -142,7 +171,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(Ok(()));
         };
         if !new.is_empty() {
-            pulse.arrived(new);
+            if let Some(flaw) = pulse.arrived(new) {
+                let left = this.refuse(flaw, &mut buf.filled_mut()[before..]);
+                buf.set_filled(before + left);
+                if left == 0 {
+                    return Poll::Ready(Err(bare_lf()));
+                }
+            }
         } else if buf.remaining() > 0 && !pulse.is_quiet() {
             let mut ended = Box::pin(tokio::time::sleep(HALF_CLOSE_GRACE));
             let gone = ended.as_mut().poll(cx);
@@ -151,6 +186,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn bare_lf() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a line ends in LF without CR")
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {

@@ -14,7 +14,7 @@ pub mod tls;
 
 pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
-pub use io::Stream;
+pub use io::{Socket, Stream};
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use reached::Reached;
 pub use relay::{Side, relay};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::body::RequestBody;
-use super::io::Stream;
+use super::io::{Look, Stream};
 use super::tls::{SessionTls, UpstreamTls};
 use crate::message::{Authority, Scheme};
 
@@ -122,7 +122,7 @@ impl Pool {
             if known != origin {
                 return false;
             }
-            entry.idle.retain_mut(|connection| !connection.is_dead());
+            while entry.idle.pop_if(|newest| newest.is_dead()).is_some() {}
             !entry.idle.is_empty() || entry.h2.as_ref().is_some_and(|h2| !h2.is_closed())
         })
     }
@@ -326,16 +326,22 @@ type H1Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 pub(super) struct H1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
     connection: H1Connection,
+    look: Look,
     /// A connection that has ended must not be polled again.
     ended: bool,
     idle_since: Instant,
 }
 
 impl H1 {
-    pub(super) fn new(sender: http1::SendRequest<RequestBody>, connection: H1Connection) -> Self {
+    pub(super) fn new(
+        sender: http1::SendRequest<RequestBody>,
+        connection: H1Connection,
+        look: Look,
+    ) -> Self {
         Self {
             sender,
             connection,
+            look,
             ended: false,
             idle_since: Instant::now(),
         }
@@ -364,8 +370,11 @@ impl H1 {
         !self.ended && self.sender.is_ready()
     }
 
+    /// Whether the connection is of no use to another request. What has come on it that nobody asked for is read here, and ends
+    /// it, so that it does not become the next request's answer; TLS tickets, which come like that, are taken in.
     fn is_dead(&mut self) -> bool {
-        !self.is_usable(&mut Context::from_waker(Waker::noop()))
+        let look = self.look.clone();
+        look.closely(|| !self.is_usable(&mut Context::from_waker(Waker::noop())))
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 use super::body::{RequestBody, ResponseBody, Upload};
 use super::dial::Dialer;
 use super::error::{Retry, UpstreamError};
-use super::io::Stream;
+use super::io::{Socket, Stream};
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
 use super::reached::Reached;
 use super::spare::Spare;
@@ -160,6 +160,8 @@ impl Upstream {
             Some(spare) => spare.into_stream(),
             None => self.dial(&origin.authority).await?.into_stream(),
         };
+        let tcp = Socket::new(tcp);
+        let look = tcp.look();
         let (stream, protocol) = if origin.scheme.is_secure() {
             let alpn = match need {
                 Need::Any if !pool.avoids_http2(origin) => Alpn::Both,
@@ -189,7 +191,7 @@ impl Upstream {
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(hyper)?;
-                Way::Http1(pool.lease(origin, H1::new(sender, connection)))
+                Way::Http1(pool.lease(origin, H1::new(sender, connection, look)))
             }
             Protocol::Http2 => {
                 let (sender, connection) = http2::Builder::new(TokioExecutor::new())
