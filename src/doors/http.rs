@@ -25,7 +25,7 @@ use super::wire::Wire;
 use super::written::Written;
 use crate::exchange::{Body, Connection, Door, Interim};
 use crate::message::fields::PROXY_STATUS;
-use crate::upstream::{BodyError, RequestBody, Tracked};
+use crate::upstream::{BodyError, RequestBody, TrackedExecutor};
 
 /// A connection that requests come on.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ where
         answer(served, pulse, Some(written), request)
     });
     let max_header_bytes = u32::try_from(served.house.bounds.max_header_bytes).unwrap_or(u32::MAX);
-    let connection = http2::Builder::new(Tracked(served.house.tasks.clone()))
+    let connection = http2::Builder::new(TrackedExecutor(served.house.tasks.clone()))
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_header_list_size(max_header_bytes)

@@ -7,9 +7,9 @@ use tokio_util::task::TaskTracker;
 
 /// Runs hyper's tasks as tasks of a tracker.
 #[derive(Clone, Debug)]
-pub struct Tracked(pub TaskTracker);
+pub struct TrackedExecutor(pub TaskTracker);
 
-impl<F> Executor<F> for Tracked
+impl<F> Executor<F> for TrackedExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {

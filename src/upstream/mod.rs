@@ -16,7 +16,7 @@ pub mod tls;
 
 pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
-pub use executor::Tracked;
+pub use executor::TrackedExecutor;
 pub use io::{Socket, Stream};
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use reached::Reached;

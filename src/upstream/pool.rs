@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::body::RequestBody;
-use super::executor::Tracked;
+use super::executor::TrackedExecutor;
 use super::io::{Look, Stream};
 use super::tls::{SessionTls, UpstreamTls};
 use crate::message::{Authority, Scheme};
@@ -215,8 +215,8 @@ impl Pool {
     }
 
     /// Runs what drives connections that many requests share; each ends when the last of them and the pool have let go.
-    pub(super) fn executor(&self) -> Tracked {
-        Tracked(self.terms.tasks.clone())
+    pub(super) fn executor(&self) -> TrackedExecutor {
+        TrackedExecutor(self.terms.tasks.clone())
     }
 
     /// Offers a new HTTP/2 connection to later requests.
