@@ -121,7 +121,7 @@ async fn three_processes_keep_one_rate() {
     let began = Instant::now();
     let seconds = 5;
     let hammer = burdocks.iter().flat_map(|burdock| {
-        (0..8).map(async move |_| {
+        (0..8).map(move |_| async move {
             while began.elapsed() < Duration::from_secs(seconds) {
                 visit(burdock, "a", "/").await;
             }
