@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AppError;
-use crate::adapters::{Adapter, Codec, FileAdapter, Memory, Mongodb, MongodbSettings};
+use crate::adapters::{Adapter, Codec, FileAdapter, Memory, Mongodb, MongodbSettings, StoreError};
 use crate::config::Config;
 use crate::seal::Keyring;
 
@@ -35,4 +35,18 @@ pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError>
         adapters.push(Arc::new(Mongodb::new(settings, codec, process)?));
     }
     Ok(adapters)
+}
+
+/// Each adapter of the configuration, with whether its store can be reached now and does its work.
+///
+/// # Errors
+/// As for a start: what makes the configuration unusable.
+pub async fn probe(
+    config: &Config,
+) -> Result<Vec<(&'static str, Result<(), StoreError>)>, AppError> {
+    let mut health = Vec::new();
+    for adapter in stores(config)? {
+        health.push((adapter.name(), adapter.health().await));
+    }
+    Ok(health)
 }
