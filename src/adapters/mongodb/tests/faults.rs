@@ -157,7 +157,9 @@ async fn a_wrong_password_is_named_and_not_repeated() {
     mongo.restart(Some(&["--auth"])).await;
     let with = |password: &str| {
         let user = format!("mongodb://burdock:{password}@");
-        process(&mongo.uri().replace("mongodb://", &user), 1)
+        // The stand-in does not say which mechanisms it has; MongoDB does.
+        let uri = mongo.uri().replace("mongodb://", &user);
+        process(&format!("{uri}?authMechanism=SCRAM-SHA-256"), 1)
     };
     let wrong = with("wr0ng-secret");
     let error = wrong.health().await.expect_err("a wrong password");
