@@ -8,6 +8,7 @@ mod room;
 mod server;
 mod sessions;
 #[path = "../../../../tests/support/tls.rs"]
+#[allow(dead_code, reason = "a server of ours needs certificates alone")]
 mod tls;
 
 use std::sync::Arc;
