@@ -95,6 +95,67 @@ async fn denied_networks_are_unreachable_whatever_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_proxy_for_others_reaches_no_private_address_by_any_form_or_redirect() {
+    const TOKEN: &str = "a-token-of-this-test";
+    let shop = Origin::plain("shop.example")
+        .on("/away", Reply::redirect("http://127.0.0.2/secret"))
+        .start()
+        .await;
+    let routes = "upstream.connect_to = ['inner.example:80:10.0.0.1:80']";
+    let exposed = |config: &str| {
+        let builder = Burdock::new().flag("--listen").flag("127.0.0.1:0");
+        let builder = builder.flag("--listen").flag("0.0.0.0:0");
+        builder.config(&format!("proxy.auth.tokens = ['{TOKEN}']\n{config}"))
+    };
+    let burdock = exposed(routes).start().await;
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::127.0.0.1]",
+        "localhost",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "[fd00::1]",
+        "[fe80::1]",
+        "169.254.169.254",
+        "inner.example",
+    ] {
+        let port = if host == "inner.example" {
+            80
+        } else {
+            shop.address().port()
+        };
+        let mut client = burdock.client().credentials("a", TOKEN);
+        let answer = client.get(&format!("http://{host}:{port}/")).await;
+        assert_eq!(answer.status, 403, "{host}: {answer:?}");
+        assert_fault(&answer, "destination-denied", 403);
+        let (refused, _) = client.connect(&format!("{host}:{port}")).await;
+        assert_fault(&refused.into(), "destination-denied", 403);
+    }
+    assert_eq!(shop.connections(), 0);
+    // What is allowed is, and nothing that it redirects to.
+    let allowed = "upstream.allow = ['127.0.0.1/32']";
+    let builder = exposed(allowed).connect_to(&shop);
+    let burdock = builder.start().await;
+    let scrape = async |path: &str| {
+        let call = format!(r#"{{"url": "http://shop.example{path}"}}"#);
+        burdock.api("POST", "/api/scrape", &call).await
+    };
+    assert_eq!(scrape("/").await.status, 200);
+    assert_fault(&scrape("/away").await, "destination-denied", 403);
+}
+
+#[tokio::test]
 async fn requests_that_two_parsers_could_read_differently_get_400_and_the_end() {
     let shop = Origin::plain("shop.example").start().await;
     let burdock = Burdock::before(&[&shop]).await;

@@ -46,6 +46,7 @@ pub(super) fn build(
             &config.tls.upstream_ca_files,
             config.tls.insecure_hosts.clone(),
         )?),
+        tasks: TaskTracker::new(),
     });
     let adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
     let default_adapter = match config.sessions.default_adapter {

@@ -5,9 +5,9 @@ mod listen;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,7 +76,12 @@ pub async fn run(
     end.cancelled().await;
     tracing::info!(grace = ?grace, "stopping: requests in flight may finish");
     closing.cancel();
-    drain(&tasks, grace).await;
+    let deadline = Instant::now() + grace;
+    drain(&tasks, deadline, "connections of clients").await;
+    // Nobody asks for anything any more: what is left to origins is told the end, uploads are finished.
+    house.exchange.registry.close_pools();
+    let to_origins = &house.exchange.pool_terms.tasks;
+    drain(to_origins, deadline, "connections to origins").await;
     upkeep_end.cancel();
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "the last changes may not have been stored");
@@ -85,11 +90,12 @@ pub async fn run(
     Ok(())
 }
 
-async fn drain(tasks: &TaskTracker, grace: Duration) {
+async fn drain(tasks: &TaskTracker, deadline: Instant, what: &str) {
     tasks.close();
-    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+    if timeout_at(deadline, tasks.wait()).await.is_err() {
         tracing::warn!(
-            connections = tasks.len(),
+            count = tasks.len(),
+            what,
             "cutting off what did not finish within `proxy.shutdown_grace`"
         );
     }

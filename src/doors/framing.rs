@@ -12,7 +12,7 @@ pub(super) struct Framing {
     line: Vec<u8>,
     /// The line under way is longer than what is kept of it.
     cut: bool,
-    /// The last byte that was followed is a CR.
+    /// The line under way ends in a CR as far as it came.
     after_cr: bool,
     /// What the head under way says of the body.
     head: Head,
@@ -115,6 +115,7 @@ impl Framing {
                     if is_bare || !self.line(&rest[..end]) {
                         return Some(self.flaw(at - 1));
                     }
+                    self.after_cr = false;
                 }
             }
         }
@@ -341,7 +342,7 @@ mod tests {
             (both.to_owned(), Some(1)),
             (format!("{GET}{both}{GET}"), Some(2)),
             (
-                "POST / HTTP/1.1\r\nContent-Length: 29\r\n\r\ntransfer-encoding: chunked\r\n\r\n"
+                "POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\ntransfer-encoding: chunked\r\n\r\n"
                     .into(),
                 None,
             ),

@@ -6,9 +6,11 @@ mod flood;
 mod framing;
 mod http;
 mod intercept;
+mod linger;
 mod pulse;
 mod tunnel;
 mod wire;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

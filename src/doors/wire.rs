@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::flood::Flood;
 use super::framing::BareLf;
 use super::pulse::Pulse;
+use super::written::Written;
 use crate::exchange::Interim;
 use crate::fault::{Fault, Kind};
 
@@ -31,6 +32,8 @@ pub(super) struct Wire<S> {
     refused: bool,
     /// Set once HTTP/2 is spoken on it.
     flood: Option<Flood>,
+    /// Likewise: told when all is written.
+    written: Option<Arc<Written>>,
     /// The client has closed its half; how long that is kept from hyper.
     ended: Option<Pin<Box<Sleep>>>,
     /// Interim responses to be written where hyper has nothing under way.
@@ -52,6 +55,7 @@ impl<S> Wire<S> {
             pulse: None,
             refused: false,
             flood: None,
+            written: None,
             ended: None,
             interim: None,
             between: true,
@@ -83,8 +87,9 @@ impl<S> Wire<S> {
     }
 
     /// The same stream, on which HTTP/2 will be spoken.
-    pub(super) fn with_flood(mut self) -> Self {
+    pub(super) fn with_flood(mut self, written: &Arc<Written>) -> Self {
         self.flood = Some(Flood::new(std::time::Instant::now()));
+        self.written = Some(Arc::clone(written));
         self
     }
 
@@ -324,7 +329,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         // hyper flushes when it has written all it has.
         this.between = true;
         ready!(this.poll_interim(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        if let Some(written) = &this.written {
+            written.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,8 +15,10 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::body::RequestBody;
+use super::executor::TrackedExecutor;
 use super::io::{Look, Stream};
 use super::tls::{SessionTls, UpstreamTls};
 use crate::message::{Authority, Scheme};
@@ -39,6 +41,8 @@ pub struct Terms {
     pub idle_timeout: Duration,
     /// Roots and verifier; tickets are each pool's own.
     pub tls: Arc<UpstreamTls>,
+    /// What goes on without a request: HTTP/2 connections, and uploads whose responses came early.
+    pub tasks: TaskTracker,
 }
 
 /// The connections of one owner.
@@ -208,6 +212,11 @@ impl Pool {
     /// Remembers which protocol an origin chose.
     pub(super) fn learn(&self, origin: &Origin, protocol: Protocol) {
         self.state.lock().entry(origin).protocol = Some(protocol);
+    }
+
+    /// Runs what drives connections that many requests share; each ends when the last of them and the pool have let go.
+    pub(super) fn executor(&self) -> TrackedExecutor {
+        TrackedExecutor(self.terms.tasks.clone())
     }
 
     /// Offers a new HTTP/2 connection to later requests.
@@ -427,7 +436,8 @@ impl Lease {
         // Nobody drives an idle connection, and this one still has a body to send.
         if self.uploads && connection.is_dead() {
             if !connection.ended {
-                tokio::spawn(finish_upload(
+                let tasks = &self.pool.terms.tasks;
+                tasks.spawn(finish_upload(
                     connection,
                     Arc::clone(&self.pool),
                     self.origin.clone(),
