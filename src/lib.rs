@@ -18,6 +18,7 @@
 //! - [`config`]: everything that can be configured, checked once.
 //! - [`fault`]: the errors that burdock itself answers with.
 //! - [`clock`]: the present.
+//! - [`seal`]: secrets at rest.
 //! - [`session`]: cookies, limits and records as pure values.
 //! - [`message`]: authorities and fields as pure values.
 
@@ -37,5 +38,6 @@ pub mod message;
 pub mod observe;
 pub mod registry;
 pub mod routing;
+pub mod seal;
 pub mod session;
 pub mod upstream;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// bring (`browser`) have their place already.
 const FLOORS: &[&[&str]] = &[
     &["session", "message"],
-    &["config", "fault", "clock"],
+    &["config", "fault", "clock", "seal"],
     &["adapters", "upstream", "routing", "ca", "observe"],
     &["registry"],
     &["browser"],

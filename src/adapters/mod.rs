@@ -21,7 +21,9 @@
 //! A store that several processes use also has a [`Shared`] side.
 
 mod memory;
+pub mod redis;
 mod shared;
+mod stored;
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 pub use memory::Memory;
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
+pub use stored::Codec;
 
 use crate::session::delta::Delta;
 use crate::session::id::SessionId;

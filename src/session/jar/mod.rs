@@ -27,7 +27,7 @@ pub use self::cookie::{Cookie, CookieKey, CookieParts, InvalidCookie, SameSite};
 pub use self::filter::CookieFilter;
 pub use self::octets::{CookieName, CookieValue};
 pub use self::partition::PartitionKey;
-pub use self::superseded::{EchoMark, Fingerprint, Superseded};
+pub use self::superseded::{EchoMark, Fingerprint, InvalidMark, Superseded};
 
 use self::index::{Entry, Index};
 use self::memo::Memo;
@@ -94,6 +94,12 @@ impl Jar {
     #[must_use]
     pub fn find(&self, key: &CookieKey) -> Option<&Cookie> {
         self.cookies.find(key).map(|cookie| &**cookie)
+    }
+
+    /// The values that it handed out and has since replaced or deleted.
+    #[must_use]
+    pub fn superseded(&self) -> &Superseded {
+        &self.superseded
     }
 
     /// All cookies in no order, expired ones that nobody pruned yet included.

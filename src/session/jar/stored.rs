@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Jar;
 use super::cookie::{Cookie, CookieParts, InvalidCookie};
-use super::superseded::Superseded;
+use super::superseded::{EchoMark, Superseded};
 use crate::session::Timestamp;
 use crate::session::delta::CookieDelta;
 
@@ -17,6 +17,26 @@ use crate::session::delta::CookieDelta;
 struct StoredJar<'a> {
     cookies: Vec<CookieParts>,
     superseded: Cow<'a, Superseded>,
+}
+
+impl Jar {
+    /// A jar out of what a store keeps apart: the cookies, and the [marks](CookieDelta::echoes) in the order in which they
+    /// were made.
+    pub fn from_parts(
+        cookies: impl IntoIterator<Item = Cookie>,
+        marks: impl IntoIterator<Item = EchoMark>,
+    ) -> Self {
+        let mut delta = CookieDelta::default();
+        for cookie in cookies {
+            delta.set(Arc::new(cookie));
+        }
+        for mark in marks {
+            delta.mark(mark);
+        }
+        let mut jar = Self::default();
+        jar.apply(&delta);
+        jar
+    }
 }
 
 impl Serialize for Jar {

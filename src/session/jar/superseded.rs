@@ -3,6 +3,7 @@
 //! A client with a jar of its own goes on sending them; merge tells such a stale echo from a cookie the client means to set.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use super::octets::{CookieName, CookieValue};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(u64);
 
-/// A value of a name that became stale, or fresh again.
+/// A value of a name that became stale, or fresh again; printed as `<name>:<value>:<1 where it is stale, else 0>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EchoMark {
@@ -59,7 +60,60 @@ impl EchoMark {
     }
 }
 
+/// The text is no mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no mark of a stale value")]
+pub struct InvalidMark;
+
+impl fmt::Display for EchoMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.name, self.value, u8::from(self.stale))
+    }
+}
+
+impl FromStr for EchoMark {
+    type Err = InvalidMark;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMark> {
+        let (name, rest) = text.split_once(':').ok_or(InvalidMark)?;
+        let (value, stale) = rest.split_once(':').ok_or(InvalidMark)?;
+        Ok(Self {
+            name: name.parse()?,
+            value: value.parse()?,
+            stale: match stale {
+                "0" => false,
+                "1" => true,
+                _ => return Err(InvalidMark),
+            },
+        })
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = InvalidMark;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMark> {
+        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidMark);
+        }
+        u64::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidMark)
+    }
+}
+
 impl Superseded {
+    /// Marks that make this of an empty one, in order.
+    pub fn marks(&self) -> impl Iterator<Item = EchoMark> + '_ {
+        self.names.iter().flat_map(|known| {
+            known.values.iter().map(|value| EchoMark {
+                name: known.name,
+                value: *value,
+                stale: true,
+            })
+        })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -130,15 +184,9 @@ impl Serialize for Fingerprint {
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(serde::de::Error::custom(
-                "a fingerprint is 16 hexadecimal digits",
-            ));
-        }
-        u64::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|_| serde::de::Error::custom("a fingerprint is 16 hexadecimal digits"))
     }
 }
 
@@ -202,6 +250,37 @@ mod tests {
         }
         assert!(!holds(&superseded, "first", "v") && holds(&superseded, "sid", "again"));
         assert_eq!(superseded.names.len(), MAX_NAMES);
+    }
+
+    #[test]
+    fn its_marks_make_it_again() {
+        let mut superseded = Superseded::default();
+        for (name, value) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("b", "2")] {
+            superseded.apply(&mark(name, value, true));
+        }
+        let mut again = Superseded::default();
+        for mark in superseded.marks() {
+            again.apply(&mark.to_string().parse().unwrap());
+        }
+        assert_eq!(again, superseded);
+        assert_eq!(superseded.marks().count(), 5);
+    }
+
+    #[test]
+    fn what_is_no_mark_is_refused() {
+        let fresh = mark("a", "1", false);
+        let text = fresh.to_string();
+        assert_eq!(text.parse(), Ok(fresh));
+        for text in [
+            "",
+            "a:b:0",
+            &text[1..],
+            &text[..text.len() - 1],
+            &format!("{text}0"),
+            &format!("+{}", &text[1..]),
+        ] {
+            assert_eq!(text.parse::<EchoMark>(), Err(InvalidMark), "{text}");
+        }
     }
 
     #[test]
