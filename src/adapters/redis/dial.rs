@@ -76,8 +76,7 @@ impl Dialer {
                 .set_pipeline_buffer_size(PIPELINE);
             let made =
                 MultiplexedConnection::new_with_config(&self.login(login), stream, config).await;
-            let (connection, driver) =
-                made.map_err(|error| Trouble::answered(address, &error))?;
+            let (connection, driver) = made.map_err(|error| Trouble::answered(address, &error))?;
             let closed = CancellationToken::new();
             let ends = closed.clone().drop_guard();
             let driver = tokio::spawn(async move {
@@ -132,10 +131,15 @@ impl Dialer {
         if !self.url.tls {
             return Ok(Stream::Plain(stream));
         }
-        let config = self.tls.get_or_try_init(|| trusting(&self.ca_files)).await?;
+        let config = self
+            .tls
+            .get_or_try_init(|| trusting(&self.ca_files))
+            .await?;
         let name = ServerName::try_from(address.host.clone())
             .map_err(|error| Trouble::tls(address, &error))?;
-        let made = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+        let made = TlsConnector::from(Arc::clone(config))
+            .connect(name, stream)
+            .await;
         made.map(|stream| Stream::Tls(Box::new(stream)))
             .map_err(|error| Trouble::tls(address, &error))
     }
@@ -162,7 +166,10 @@ impl Wire {
     /// Dropped before the answer, the command may be executed all the same.
     pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
         let mut connection = self.connection.clone();
-        connection.req_packed_command(command).await?.extract_error()
+        connection
+            .req_packed_command(command)
+            .await?
+            .extract_error()
     }
 
     /// Sends a command to a node of a cluster that is only about to own its slot.
@@ -230,9 +237,7 @@ async fn trusting(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Trouble> {
                     file.display()
                 ))
             };
-            for certificate in
-                CertificateDer::pem_file_iter(file).map_err(|error| bad(&error))?
-            {
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| bad(&error))? {
                 let certificate = certificate.map_err(|error| bad(&error))?;
                 roots.add(certificate).map_err(|error| bad(&error))?;
             }
@@ -245,9 +250,11 @@ async fn trusting(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Trouble> {
             .with_no_client_auth();
         Ok(Arc::new(config))
     });
-    reading
-        .await
-        .unwrap_or_else(|error| Err(Trouble::new(format_args!("roots could not be read ({error})"))))
+    reading.await.unwrap_or_else(|error| {
+        Err(Trouble::new(format_args!(
+            "roots could not be read ({error})"
+        )))
+    })
 }
 
 /// The bytes to and from a server.

@@ -12,7 +12,9 @@ pub(super) struct Keys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPrefix {
     /// A brace would take the place of those round the session's id.
-    #[error("it has a brace, and the keys of a session are held together by the braces round its id")]
+    #[error(
+        "it has a brace, and the keys of a session are held together by the braces round its id"
+    )]
     Brace,
     /// A character that cannot be seen.
     #[error("it has a blank or a control character")]
@@ -110,7 +112,10 @@ mod tests {
     #[test]
     fn a_prefix_has_no_brace_and_no_blank() {
         assert_eq!(Keys::new("a{b").map(|_| ()), Err(InvalidPrefix::Brace));
-        assert_eq!(Keys::new("a b").map(|_| ()), Err(InvalidPrefix::Unprintable));
+        assert_eq!(
+            Keys::new("a b").map(|_| ()),
+            Err(InvalidPrefix::Unprintable)
+        );
         assert!(Keys::new("").is_ok());
     }
 }

@@ -151,7 +151,7 @@ impl Map {
 
     /// The same, where all of them are up.
     pub(super) fn listened(&self) -> Option<Vec<Address>> {
-        let up = |address| matches!(self.nodes.get(address), Some(Standing::Up(_)));
+        let up = |address: &Address| matches!(self.nodes.get(address), Some(Standing::Up(_)));
         self.owners().filter(|owners| owners.iter().all(up))
     }
 }
@@ -201,7 +201,9 @@ impl Inner {
                     (Goal::At(address), _) => Some(*address),
                     (Goal::Owner(slot), Some(Ok(layout))) => {
                         let owner = layout.owner(*slot).ok_or_else(|| {
-                            Trouble::new("a part of the cluster's slots has no master: see CLUSTER INFO")
+                            Trouble::new(
+                                "a part of the cluster's slots has no master: see CLUSTER INFO",
+                            )
                         })?;
                         Some(owner)
                     }
@@ -259,12 +261,15 @@ impl Inner {
     /// Looks at every server, connects to those that are not, and writes down what it found; whether all is well.
     async fn look(&self, surveyor: &mut Surveyor) -> bool {
         let before = self.map.borrow().clone();
-        let up = before.nodes.iter().filter_map(|(address, standing)| match standing {
-            Standing::Up(node) if !node.wire().is_closed() => {
-                Some((address.clone(), node.wire().clone()))
-            }
-            _ => None,
-        });
+        let up = before
+            .nodes
+            .iter()
+            .filter_map(|(address, standing)| match standing {
+                Standing::Up(node) if !node.wire().is_closed() => {
+                    Some((address.clone(), node.wire().clone()))
+                }
+                _ => None,
+            });
         let surveyed = surveyor.survey(&self.dialer, up.collect()).await;
         let layout = match (surveyed, &before.layout) {
             (Ok(layout), _) => Arc::new(layout),
@@ -283,7 +288,9 @@ impl Inner {
             async move { (address.clone(), self.visit(address, first, before).await) }
         });
         let nodes: BTreeMap<_, _> = join_all(visits).await.into_iter().collect();
-        let well = nodes.values().all(|standing| matches!(standing, Standing::Up(_)));
+        let well = nodes
+            .values()
+            .all(|standing| matches!(standing, Standing::Up(_)));
         self.map.send_replace(Map {
             layout: Some(Ok(layout)),
             nodes,

@@ -86,7 +86,10 @@ impl Listener {
                     if self.changes.is_closed() {
                         return;
                     }
-                    tracing::warn!(adapter = super::NAME, "changes of other processes are not heard: {trouble}");
+                    tracing::warn!(
+                        adapter = super::NAME,
+                        "changes of other processes are not heard: {trouble}"
+                    );
                 }
                 Err(trouble) => {
                     tracing::debug!(adapter = super::NAME, "no subscription: {trouble}");

@@ -144,11 +144,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`InvalidRedis`] where the settings name no Redis. Whether there is one, the first call tells.
-    pub fn new(
-        settings: RedisSettings,
-        codec: Codec,
-        process: u64,
-    ) -> Result<Self, InvalidRedis> {
+    pub fn new(settings: RedisSettings, codec: Codec, process: u64) -> Result<Self, InvalidRedis> {
         let keys = Keys::new(&settings.key_prefix)?;
         let process = format!("{process:016x}");
         let dialer = Arc::new(Dialer::new(settings.url.parse()?, settings.ca_files));
@@ -238,10 +234,8 @@ impl Redis {
         };
         // The index first; on one server both travel together.
         let ahead = score(touch.expires);
-        let (listed, applied) = futures_util::join!(
-            self.note(id, &ahead, "", deadline),
-            self.applied(id, &call)
-        );
+        let (listed, applied) =
+            futures_util::join!(self.note(id, &ahead, "", deadline), self.applied(id, &call));
         let corrected = match (&applied, listed) {
             (Err(_), _) => Ok(()),
             (_, Err(trouble)) => Err(trouble),
@@ -261,7 +255,11 @@ impl Redis {
     }
 
     /// The revision and the expiry after a delta; none where there is no such session any more.
-    async fn applied(&self, id: &SessionId, call: &Call) -> Result<Option<(u64, String)>, StoreError> {
+    async fn applied(
+        &self,
+        id: &SessionId,
+        call: &Call,
+    ) -> Result<Option<(u64, String)>, StoreError> {
         let reply: Option<Vec<String>> = read("apply", self.link.call(call).await?)?;
         let Some(reply) = reply else { return Ok(None) };
         match reply.as_slice() {
@@ -284,7 +282,11 @@ impl Redis {
         only_expired: bool,
         deadline: Instant,
     ) -> Result<Removed, Trouble> {
-        let repeat = if only_expired { Repeat::Harmless } else { Repeat::Harmful };
+        let repeat = if only_expired {
+            Repeat::Harmless
+        } else {
+            Repeat::Harmful
+        };
         let mut call = self.session_call(&REMOVE, id, repeat, deadline);
         call.arg(write::flag(only_expired));
         let reply: Vec<String> = read("remove", self.link.call(&call).await?)?;

@@ -75,8 +75,8 @@ impl Node {
     pub(super) async fn probe(&self) -> Result<(), Trouble> {
         let asked = Instant::now();
         let answer = self.wire.ask(&self.address, &redis::cmd("TIME")).await?;
-        let (seconds, micros): (i64, i64) = redis::from_redis_value(answer)
-            .map_err(|_| Trouble::garbled("TIME"))?;
+        let (seconds, micros): (i64, i64) =
+            redis::from_redis_value(answer).map_err(|_| Trouble::garbled("TIME"))?;
         self.clock.set(asked, seconds * 1_000_000 + micros);
         Ok(())
     }

@@ -20,7 +20,8 @@ impl Redis {
         id: &SessionId,
         reply: Value,
     ) -> Result<Option<Record>, StoreError> {
-        let found: Option<(i64, Fields, Fields, Fields, Vec<String>, Fields)> = read("load", reply)?;
+        let found: Option<(i64, Fields, Fields, Fields, Vec<String>, Fields)> =
+            read("load", reply)?;
         let Some((now, meta, cookies, storage, marks, limiter)) = found else {
             return Ok(None);
         };
@@ -28,7 +29,9 @@ impl Redis {
         let record = || {
             let field = |name: &str| {
                 let mut fields = meta.iter();
-                fields.find(|(field, _)| field == name).map(|(_, text)| text.as_str())
+                fields
+                    .find(|(field, _)| field == name)
+                    .map(|(_, text)| text.as_str())
             };
             let mut reading = self.codec.reading(id, self.codec.read_head(id, field)?);
             for (_, text) in &cookies {
@@ -59,7 +62,9 @@ fn limiter_state(
             field: "limiter",
             reason: reason.to_owned(),
         };
-        let micros = micros.parse().map_err(|_| damaged("holds a time that is no number"))?;
+        let micros = micros
+            .parse()
+            .map_err(|_| damaged("holds a time that is no number"))?;
         let at = Timestamp::from_micros(micros);
         if let Some(host) = field.strip_prefix(BUCKET) {
             buckets.push((host.into(), at));
@@ -68,7 +73,9 @@ fn limiter_state(
                 pauses.push((host.into(), at));
             }
         } else {
-            return Err(damaged("holds a field that is neither a bucket nor a pause"));
+            return Err(damaged(
+                "holds a field that is neither a bucket nor a pause",
+            ));
         }
     }
     Ok(LimiterState::from_parts(buckets, pauses))

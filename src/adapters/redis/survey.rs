@@ -71,7 +71,9 @@ impl Surveyor {
             Servers::One(address) => Ok(Layout::of_one(address.clone())),
             Servers::Cluster(seeds) => {
                 if !up.is_empty() {
-                    let asks = up.iter().map(|(address, wire)| Box::pin(slots(address, wire)));
+                    let asks = up
+                        .iter()
+                        .map(|(address, wire)| Box::pin(slots(address, wire)));
                     if let Ok((layout, _)) = select_ok(asks).await {
                         return Ok(layout);
                     }
@@ -169,7 +171,12 @@ mod tests {
 
     fn layout() -> Layout {
         let entry = |first, last, owner| {
-            Value::Array(vec![Value::Int(first), Value::Int(last), owner, node("r", 1)])
+            Value::Array(vec![
+                Value::Int(first),
+                Value::Int(last),
+                owner,
+                node("r", 1),
+            ])
         };
         let answer = Value::Array(vec![
             entry(8192, 16383, node("b", 7001)),

@@ -169,7 +169,11 @@ impl Refusal {
             _ => {}
         }
         let code = error.code().unwrap_or_default();
-        if code == "ERR" && error.detail().is_some_and(|detail| detail.contains("cluster support disabled")) {
+        if code == "ERR"
+            && error
+                .detail()
+                .is_some_and(|detail| detail.contains("cluster support disabled"))
+        {
             return Self::NoCluster;
         }
         match Self::of_code(code) {

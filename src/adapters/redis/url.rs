@@ -54,7 +54,9 @@ pub enum InvalidUrl {
     #[error("a port is no number from 1 to 65535")]
     Port,
     /// Several hosts where one is meant.
-    #[error("several hosts are a cluster's or sentinels': write `redis+cluster://` or `redis+sentinel://`")]
+    #[error(
+        "several hosts are a cluster's or sentinels': write `redis+cluster://` or `redis+sentinel://`"
+    )]
     Several,
     /// What follows the hosts is no database.
     #[error("after the host comes `/DB` at most, the number of a database")]
@@ -63,13 +65,17 @@ pub enum InvalidUrl {
     #[error("a cluster has one database: nothing comes after its hosts")]
     ClusterDatabase,
     /// The name of the master is missing.
-    #[error("after the sentinels comes `/SERVICE`, the name of the master they watch, and then `/DB` at most")]
+    #[error(
+        "after the sentinels comes `/SERVICE`, the name of the master they watch, and then `/DB` at most"
+    )]
     Service,
     /// A percent sign is not followed by two hexadecimal digits of UTF-8.
     #[error("in user and password `%` begins an escape such as `%40` for `@`, of UTF-8")]
     Escape,
     /// A query or a fragment.
-    #[error("it has a `?` or `#`: options are not given in the URL, and in a password they are `%3F` and `%23`")]
+    #[error(
+        "it has a `?` or `#`: options are not given in the URL, and in a password they are `%3F` and `%23`"
+    )]
     Options,
 }
 
@@ -259,13 +265,23 @@ mod tests {
         let plain = read("redis://cache.example");
         assert_eq!(plain.servers, Servers::One(address("cache.example", 6379)));
         assert_eq!(
-            (plain.user.as_str(), plain.password, plain.database, plain.tls),
+            (
+                plain.user.as_str(),
+                plain.password,
+                plain.database,
+                plain.tls
+            ),
             ("", None, 0, false)
         );
         let full = read("rediss://bur%40dock:p%3A%2F%40ss@[::1]:7000/3");
         assert_eq!(full.servers, Servers::One(address("::1", 7000)));
         assert_eq!(
-            (full.user.as_str(), full.password.as_deref(), full.database, full.tls),
+            (
+                full.user.as_str(),
+                full.password.as_deref(),
+                full.database,
+                full.tls
+            ),
             ("bur@dock", Some("p:/@ss"), 3, true)
         );
         assert_eq!(read("redis://:only@h").password.as_deref(), Some("only"));
@@ -316,7 +332,10 @@ mod tests {
     #[test]
     fn nothing_shows_the_password() {
         let shown = format!("{:?}", read("redis://u:canary@a"));
-        assert!(shown.contains("***") && !shown.contains("canary"), "{shown}");
+        assert!(
+            shown.contains("***") && !shown.contains("canary"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -22,10 +22,11 @@ impl Redis {
             .arg(micros(record.expires));
         call.all(self.codec.head(id, &Head::from(record)));
         let cookies = record.jar.iter();
-        let cookies = cookies.map(|cookie| (cookie_field(cookie.key()), self.codec.cookie(id, cookie)));
+        let cookies =
+            cookies.map(|cookie| (cookie_field(cookie.key()), self.codec.cookie(id, cookie)));
         call.all(cookies.collect::<Vec<_>>());
         call.all(self.objects(record));
-        let marks = record.jar.marks().map(|mark| mark.to_string());
+        let marks = record.jar.superseded().marks().map(|mark| mark.to_string());
         call.all(marks.collect::<Vec<_>>());
         let buckets = record.limiter.buckets();
         let buckets = buckets.map(|(host, full_at)| (format!("{BUCKET}{host}"), micros(full_at)));
@@ -83,7 +84,9 @@ impl Redis {
                 CookieChange::Remove(key) => removed.push(cookie_field(&key)),
             }
         }
-        call.arg(flag(delta.cookies.cleared())).all(set).all(removed);
+        call.arg(flag(delta.cookies.cleared()))
+            .all(set)
+            .all(removed);
     }
 
     fn add_items(&self, call: &mut Call, id: &SessionId, delta: &Delta) {
@@ -98,7 +101,9 @@ impl Redis {
             let mut fields = self.codec.item_fields(id, key).into_iter();
             if let Some(value) = value {
                 let first = fields.next();
-                items.set.extend(first.map(|field| (field, self.codec.item(id, key, value))));
+                items
+                    .set
+                    .extend(first.map(|field| (field, self.codec.item(id, key, value))));
             }
             items.removed.extend(fields);
         }
