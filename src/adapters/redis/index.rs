@@ -41,9 +41,10 @@ impl Suspects {
     }
 
     /// Takes those that have been suspect for long.
-    pub(super) fn convict(&self) -> Vec<(SessionId, String)> {
-        let convicted =
-            |_: &SessionId, (_, since): &mut (String, Instant)| since.elapsed() >= SUSPECT_FOR;
+    pub(super) fn convict(&self, now: Instant) -> Vec<(SessionId, String)> {
+        let convicted = |_: &SessionId, (_, since): &mut (String, Instant)| {
+            now.saturating_duration_since(*since) >= SUSPECT_FOR
+        };
         let mut seen = self.seen.lock();
         let convicted = seen.extract_if(convicted);
         convicted.map(|(id, (score, _))| (id, score)).collect()

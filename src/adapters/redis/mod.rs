@@ -390,7 +390,7 @@ impl Redis {
         Ok(found)
     }
 
-    async fn sweep_expired(&self) -> Result<u64, StoreError> {
+    async fn sweep_expired(&self, now: Instant) -> Result<u64, StoreError> {
         let mut swept = 0;
         loop {
             let deadline = deadline();
@@ -401,7 +401,7 @@ impl Redis {
                 break;
             }
         }
-        let convicted = self.suspects.convict();
+        let convicted = self.suspects.convict(now);
         self.reap_all(convicted, deadline()).await?;
         Ok(swept)
     }
@@ -485,7 +485,7 @@ impl Adapter for Redis {
     }
 
     fn sweep(&self) -> StoreFuture<'_, u64> {
-        Box::pin(self.sweep_expired())
+        Box::pin(self.sweep_expired(Instant::now()))
     }
 
     fn health(&self) -> StoreFuture<'_, ()> {
