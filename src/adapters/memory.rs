@@ -233,3 +233,16 @@ impl Adapter for Memory {
         Box::pin(ready(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::adapters::conformance::conformance;
+
+    #[tokio::test]
+    async fn it_does_what_every_adapter_must() {
+        conformance(&[Arc::new(Memory::default())]).await;
+    }
+}

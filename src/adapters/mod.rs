@@ -20,6 +20,8 @@
 //!
 //! A store that several processes use also has a [`Shared`] side.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod memory;
 pub mod redis;
 mod shared;
