@@ -146,3 +146,14 @@ pub struct StoreError {
     /// What is wrong, and the remedy.
     pub reason: Arc<str>,
 }
+
+impl StoreError {
+    /// The store did not answer within [`DEADLINE`].
+    #[must_use]
+    pub fn silent(adapter: &'static str) -> Self {
+        Self {
+            adapter,
+            reason: format!("no answer within {:.1} s", DEADLINE.as_secs_f32()).into(),
+        }
+    }
+}

@@ -39,6 +39,14 @@ pub(super) async fn list(
     if let Some(next) = &page.next {
         list["nextCursor"] = cursor(next).into();
     }
+    // A list that lacks the sessions of a store says so.
+    if !page.silent.is_empty() {
+        list["unavailable"] = page
+            .silent
+            .iter()
+            .map(|error| json!({ "adapter": error.adapter, "reason": &*error.reason }))
+            .collect();
+    }
     Ok(answer(StatusCode::OK, &list))
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::stores::stores;
 use super::{AppError, Listeners};
-use crate::adapters::{Adapter, Memory};
 use crate::admin::{Addresses, Admin};
 use crate::ca::CertificateAuthority;
 use crate::clock;
@@ -47,12 +47,11 @@ pub(super) fn build(
             config.tls.insecure_hosts.clone(),
         )?),
     });
-    let adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
-    let default_adapter = match config.sessions.default_adapter {
-        config::Adapter::Memory => "memory",
-    };
-    let (registry, upkeep) =
-        Registry::new(adapters, default_adapter, session_options(config, &terms))?;
+    let (registry, upkeep) = Registry::new(
+        stores(config)?,
+        config.sessions.default_adapter.as_str(),
+        session_options(config, &terms),
+    )?;
     let exchange = Arc::new(Exchange {
         registry,
         upstream: Arc::new(upstream(config, listeners)),

@@ -2,6 +2,7 @@
 
 mod build;
 mod listen;
+mod stores;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::ca::CaError;
 use crate::config::Config;
 use crate::doors;
 use crate::registry::RegistryError;
+use crate::seal::KeyFileError;
 use crate::upstream::tls::RootsError;
 
 /// Why burdock cannot run.
@@ -29,6 +31,9 @@ pub enum AppError {
     /// A file of `tls.upstream_ca_files` cannot be used.
     #[error(transparent)]
     Roots(#[from] RootsError),
+    /// The file of `sessions.encryption_key_file` cannot be used.
+    #[error("sessions.encryption_key_file: {0}")]
+    Keys(#[from] KeyFileError),
     /// The sessions cannot be set up.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -12,6 +12,34 @@ pub(super) fn check(config: &Config, given: &mut Given) {
     check_exposure(config, given);
     check_addresses(config, given);
     check_lives(config, given);
+    check_adapters(config, given);
+}
+
+/// A store that sessions are to live in needs its address, and an address has to be of that store's kind.
+fn check_adapters(config: &Config, given: &mut Given) {
+    let redis = ("adapters.redis.url", &config.adapters.redis.url, "redis");
+    let mongodb = (
+        "adapters.mongodb.uri",
+        &config.adapters.mongodb.uri,
+        "mongodb",
+    );
+    for (key, url, store) in [redis, mongodb] {
+        if !given.are_sound(&[key, "sessions.default_adapter"]) {
+            continue;
+        }
+        match url {
+            Some(url) if !url.is_of(store) => {
+                given.blame_value(key, format!("is not the address of a {store} server"));
+            }
+            None if config.sessions.default_adapter.as_str() == store => {
+                given.blame_value(
+                    "sessions.default_adapter",
+                    format!("is `{store}`, which needs {key}"),
+                );
+            }
+            _ => {}
+        }
+    }
 }
 
 fn check_exposure(config: &Config, given: &mut Given) {

@@ -9,6 +9,7 @@
 //! that name, not as an unknown one: `config/later.rs` lists them.
 
 mod across;
+mod adapters;
 mod admin;
 mod auth;
 mod ca;
@@ -32,6 +33,7 @@ mod tls;
 mod upstream;
 mod value;
 
+pub use self::adapters::{Adapters, FileAdapter, MongodbAdapter, RedisAdapter};
 pub use self::admin::Admin;
 pub use self::auth::Auth;
 pub use self::ca::Ca;
@@ -43,7 +45,7 @@ pub use self::rate_limit::RateLimit;
 pub use self::sessions::{Adapter, OnMissing, OnUnknown, Sessions};
 pub use self::tls::Tls;
 pub use self::upstream::Upstream;
-pub use self::value::{ByteSize, ConnectTo, HostGlob, Token};
+pub use self::value::{ByteSize, ConnectTo, DatabaseName, HostGlob, KeyPrefix, StoreUrl, Token};
 
 use self::section::section;
 
@@ -63,6 +65,8 @@ section! {
         upstream: Upstream,
         /// Sessions.
         sessions: Sessions,
+        /// Their stores.
+        adapters: Adapters,
         /// Logs.
         observability: Observability,
     }

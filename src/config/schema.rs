@@ -175,7 +175,7 @@ mod tests {
             ("proxy.transparent_listen", Known::Later),
             ("adapters", Known::Section),
             ("adapters.redis", Known::Section),
-            ("adapters.redis.url", Known::Later),
+            ("adapters.redis.url", Known::Option),
             ("routes", Known::Later),
             ("proxi", near("proxy")),
             ("proxy.idle_timeuot", near("proxy.idle_timeout")),
@@ -185,7 +185,7 @@ mod tests {
             ("rate_limit", near("sessions.rate_limit")),
             ("observability.foo", Known::Nothing { near: None }),
             ("proxy.x", Known::Nothing { near: None }),
-            ("adapter", Known::Nothing { near: None }),
+            ("adapter", near("adapters")),
             ("", Known::Nothing { near: None }),
         ];
         for (key, wanted) in cases {

@@ -1,6 +1,7 @@
 //! `[sessions]`: how sessions come to be, live and end.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{positive, whole_seconds};
@@ -27,6 +28,8 @@ section! {
         on_missing: OnMissing = "anonymous";
         /// Whether a session's browser.userAgent replaces User-Agent.
         apply_user_agent: bool = true;
+        /// One key a line, each 32 random bytes in base64; the first encrypts what is stored, all decrypt.
+        encryption_key_file: Option<PathBuf> = "";
     }
     nested {
         /// Limits of sessions that name none of their own.
@@ -39,8 +42,13 @@ choice! {
     pub enum Adapter {
         /// In this process; gone when it ends.
         Memory = "memory",
+        /// In a file; see `[adapters.file]`.
+        File = "file",
+        /// In Redis; see `[adapters.redis]`.
+        Redis = "redis",
+        /// In MongoDB; see `[adapters.mongodb]`.
+        Mongodb = "mongodb",
     }
-    later { "file", "redis", "mongodb" }
 }
 
 choice! {

@@ -115,8 +115,11 @@ async fn watch(
 ) {
     let bounds = &served.house.bounds;
     let client = served.connection.client;
-    let mut closing = pin!(served.house.closing.cancelled());
+    // A node of its own, whose lock no other connection takes.
+    let house_closes = served.house.closing.child_token();
+    let mut closing = pin!(house_closes.cancelled());
     let mut closed = false;
+    let mut listening = false;
     let mut look = pin!(sleep_until(
         Instant::now() + bounds.header_read_timeout.min(bounds.idle_timeout)
     ));
@@ -124,18 +127,25 @@ async fn watch(
         if let Poll::Ready(ended) = drive(cx, false) {
             return Poll::Ready(Ok(ended));
         }
-        if !closed && closing.as_mut().poll(cx).is_ready() {
-            closed = true;
-            if let Poll::Ready(ended) = drive(cx, true) {
-                return Poll::Ready(Ok(ended));
+        // Nearly every turn is the connection's. The task and so its waker stay the same, so that being registered once is
+        // enough until there is news.
+        if !closed && (!listening || house_closes.is_cancelled()) {
+            if closing.as_mut().poll(cx).is_ready() {
+                closed = true;
+                if let Poll::Ready(ended) = drive(cx, true) {
+                    return Poll::Ready(Ok(ended));
+                }
             }
         }
-        while look.as_mut().poll(cx).is_ready() {
-            match pulse.overdue(bounds, std::time::Instant::now()) {
-                Ok(next) => look.as_mut().reset(next.into()),
-                Err(overdue) => return Poll::Ready(Err(overdue)),
+        if !listening || look.is_elapsed() {
+            while look.as_mut().poll(cx).is_ready() {
+                match pulse.overdue(bounds, std::time::Instant::now()) {
+                    Ok(next) => look.as_mut().reset(next.into()),
+                    Err(overdue) => return Poll::Ready(Err(overdue)),
+                }
             }
         }
+        listening = true;
         Poll::Pending
     })
     .await;

@@ -159,7 +159,7 @@ impl Framing {
 /// Whether a line of the head, the empty one at its end included, ends in LF without CR.
 fn has_bare_lf(head: &[u8]) -> bool {
     let mut line = 0;
-    for (at, _) in head.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+    for at in memchr::memchr_iter(b'\n', head) {
         if at == line || head[at - 1] != b'\r' {
             return true;
         }

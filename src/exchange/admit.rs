@@ -5,7 +5,7 @@ use super::connection::Destination;
 use super::identify::Named;
 use super::{Exchange, OnMissing};
 use crate::fault::{Fault, Kind};
-use crate::registry::{Gate, LiveSession};
+use crate::registry::{Denied, Gate, LiveSession};
 use crate::session::record::Counters;
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ impl Exchange {
                 flight.permit(permit);
                 Ok(Some(session))
             }
-            Err(refused) => {
+            Err(Denied::Store(error)) => Err(error.into()),
+            Err(Denied::Refused(refused)) => {
                 session.count(Counters {
                     rejected: 1,
                     ..Counters::default()

@@ -30,6 +30,8 @@ pub struct Connection {
     pinned: AtomicBool,
     /// Whom the last request in absolute form was for, as it was written: most clients go on with the same.
     last: Mutex<Option<(uri::Authority, Origin)>>,
+    /// The session that the last X-Session-ID named, likewise.
+    pub(super) last_named: Mutex<Option<(HeaderValue, Named)>>,
 }
 
 /// How a request says whom it is for.
@@ -84,6 +86,7 @@ impl Connection {
             pool: OnceLock::new(),
             pinned: AtomicBool::new(false),
             last: Mutex::new(None),
+            last_named: Mutex::new(None),
         }
     }
 
@@ -165,12 +168,20 @@ impl Connection {
             }
         };
         let field = one_host(request)?;
-        if matches!(self.door, Door::Proxy) {
-            must_be_valid(field, request.version())?;
-        }
+        let written = authority.as_str();
+        let host = match field.filter(|field| field.as_bytes() == written.as_bytes()) {
+            // As valid as the target itself, which is parsed below.
+            Some(field) => field.clone(),
+            None => {
+                if matches!(self.door, Door::Proxy) {
+                    must_be_valid(field, request.version())?;
+                }
+                HeaderValue::from_str(written)
+                    .map_err(|_| bad_request("the authority of the request target is malformed"))?
+            }
+        };
         Ok(Destination {
-            host: HeaderValue::from_str(authority.as_str())
-                .map_err(|_| bad_request("the authority of the request target is malformed"))?,
+            host,
             origin: self.origin(scheme, authority)?,
             target: target(request),
         })
@@ -224,7 +235,12 @@ impl Tunnel {
             (None, None) => return Err(bad_request("the Host field is missing")),
         };
         self.must_be_named_by(named)?;
-        Ok(self.with_host(named.as_bytes(), request))
+        Ok(
+            match field.filter(|_| request.uri().authority().is_none()) {
+                Some(field) => self.towards(field.clone(), request),
+                None => self.with_host(named.as_bytes(), request),
+            },
+        )
     }
 
     fn must_be_named_by(&self, host: &str) -> Result<(), Fault> {
@@ -243,12 +259,18 @@ impl Tunnel {
     }
 
     fn with_host(&self, host: &[u8], request: &Request<RequestBody>) -> Destination {
+        let host =
+            HeaderValue::from_bytes(host).expect("a host that was compared is visible ASCII");
+        self.towards(host, request)
+    }
+
+    fn towards(&self, host: HeaderValue, request: &Request<RequestBody>) -> Destination {
         Destination {
             origin: Origin {
                 scheme: self.scheme,
                 authority: self.authority.clone(),
             },
-            host: HeaderValue::from_bytes(host).expect("a host that was compared is visible ASCII"),
+            host,
             target: target(request),
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::PROXY_AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use super::connection::{Connection, Door};
 use crate::config::Auth;
@@ -50,13 +50,36 @@ pub(super) fn identify(
         Door::Scrape(named) => Ok(named.clone()),
         Door::Proxy => {
             carriers.authorize(fields)?;
-            carriers.named(fields)
+            match by_field_again(fields, from, carriers)? {
+                Some(named) => Ok(Some(named)),
+                None => carriers.by_credentials(fields),
+            }
         }
         Door::Tunnel(tunnel) => {
-            let own = carriers.by_field(fields)?;
+            let own = by_field_again(fields, from, carriers)?;
             Ok(own.or_else(|| tunnel.named.clone()))
         }
     }
+}
+
+/// What the request's own field names; most often the same as the connection's last one did.
+fn by_field_again(
+    fields: &HeaderMap,
+    from: &Connection,
+    carriers: &Carriers,
+) -> Result<Option<Named>, Fault> {
+    let Some(field) = carriers.field(fields)? else {
+        return Ok(None);
+    };
+    let mut last = from.last_named.lock();
+    if let Some((known, named)) = &*last
+        && known == field
+    {
+        return Ok(Some(named.clone()));
+    }
+    let named = Named::by_id(parse_id(field.as_bytes())?);
+    *last = Some((field.clone(), named.clone()));
+    Ok(Some(named))
 }
 
 impl Carriers {
@@ -65,9 +88,13 @@ impl Carriers {
     /// # Errors
     /// `bad-request` for an invalid id, for two different ones, and for credentials that cannot be read.
     pub fn named(&self, fields: &HeaderMap) -> Result<Option<Named>, Fault> {
-        if let Some(named) = self.by_field(fields)? {
-            return Ok(Some(named));
+        match self.field(fields)? {
+            Some(field) => parse_id(field.as_bytes()).map(|id| Some(Named::by_id(id))),
+            None => self.by_credentials(fields),
         }
+    }
+
+    fn by_credentials(&self, fields: &HeaderMap) -> Result<Option<Named>, Fault> {
         match Credentials::of(fields)? {
             Some(credentials) => self.by_user_name(&credentials.user),
             None => Ok(None),
@@ -104,7 +131,8 @@ impl Carriers {
         ))
     }
 
-    fn by_field(&self, fields: &HeaderMap) -> Result<Option<Named>, Fault> {
+    /// The value of X-Session-ID, where it counts.
+    fn field<'a>(&self, fields: &'a HeaderMap) -> Result<Option<&'a HeaderValue>, Fault> {
         if !self.trust_header {
             return Ok(None);
         }
@@ -119,7 +147,7 @@ impl Carriers {
                 "X-Session-ID is there twice, with different values",
             ));
         }
-        parse_id(first.as_bytes()).map(|id| Some(Named::by_id(id)))
+        Ok(Some(first))
     }
 
     /// An id, or key-value tokens as commercial proxies use them: `user-x-session-a-ttl-600`.
@@ -221,7 +249,6 @@ impl Credentials {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

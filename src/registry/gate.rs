@@ -10,7 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::lease::Lease;
 use super::live::LiveSession;
+use crate::adapters::StoreError;
 use crate::clock;
 use crate::session::limiter::{Arrival, Limiter, LimiterState, Policy, Ticket, View};
 use crate::session::time::Timestamp;
@@ -24,6 +26,10 @@ pub struct Gate {
     line: Mutex<Line>,
     /// Tells the driver that its next look may be due earlier.
     nudge: Notify,
+    /// The rate, where other processes have their part of it; the limiter in line then has none.
+    lease: Mutex<Option<Arc<Lease>>>,
+    /// Whether the store is one that other processes use.
+    shared: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,15 @@ pub struct Refused {
     pub retry_after: Duration,
 }
 
+/// Why a request may not go.
+#[derive(Clone, Debug)]
+pub enum Denied {
+    /// The session's limit.
+    Refused(Refused),
+    /// The limit is kept in a store that does not answer: nobody goes.
+    Store(StoreError),
+}
+
 /// The right to send one request. Dropped, its slot is free again.
 #[derive(Debug)]
 pub struct Permit {
@@ -57,10 +72,14 @@ pub struct Permit {
 }
 
 impl Gate {
-    pub(super) fn new(policy: Policy, state: &LimiterState, now: Timestamp) -> Self {
-        let limiter = Limiter::new(policy, state, now);
+    /// A gate of that policy; `shared` where the session is in a store that other processes use.
+    pub(super) fn new(policy: Policy, state: &LimiterState, shared: bool, now: Timestamp) -> Self {
+        let (local, lease) = part(policy, state, shared);
+        let limiter = Limiter::new(local, state, now);
         Self {
-            open: AtomicBool::new(limiter.is_open()),
+            open: AtomicBool::new(limiter.is_open() && lease.is_none()),
+            lease: Mutex::new(lease),
+            shared,
             line: Mutex::new(Line {
                 limiter,
                 waiting: HashMap::new(),
@@ -75,11 +94,27 @@ impl Gate {
     /// Waits for the session's limit to let a request to `host` go.
     ///
     /// # Errors
-    /// [`Refused`] where the policy refuses, or the wait would be longer than it allows.
+    /// [`Denied`] where the policy refuses, the wait would be longer than it allows, or the store of a shared rate is gone.
     ///
     /// # Cancellation
     /// Dropped while it waits, the place in the line is given up and everyone behind moves up.
-    pub async fn pass(session: &Arc<LiveSession>, host: &str) -> Result<Permit, Refused> {
+    pub async fn pass(session: &Arc<LiveSession>, host: &str) -> Result<Permit, Denied> {
+        let mut permit = Self::line_up(session, host)
+            .await
+            .map_err(Denied::Refused)?;
+        let lease = session.gate().lease(permit.counted);
+        if let Some(lease) = lease {
+            permit.delayed |= lease.take(session, host).await?;
+        }
+        Ok(permit)
+    }
+
+    /// The lease, looked for only by those who found the gate not open.
+    fn lease(&self, counted: bool) -> Option<Arc<Lease>> {
+        counted.then(|| self.lease.lock().clone()).flatten()
+    }
+
+    async fn line_up(session: &Arc<LiveSession>, host: &str) -> Result<Permit, Refused> {
         let gate = session.gate();
         let permit = |counted, delayed| Permit {
             session: Arc::clone(session),
@@ -109,7 +144,18 @@ impl Gate {
 
     /// What the limiter would allow now.
     pub fn view(&self, now: Timestamp) -> View {
-        self.line.lock().limiter.view(now)
+        let local = self.line.lock().limiter.view(now);
+        let Some(lease) = self.lease.lock().clone() else {
+            return local;
+        };
+        let rate = lease.view(now);
+        View {
+            available: [local.available, rate.available]
+                .into_iter()
+                .flatten()
+                .min(),
+            next_allowed_at: local.next_allowed_at.max(rate.next_allowed_at),
+        }
     }
 
     pub(super) fn snapshot(&self, now: Timestamp) -> LimiterState {
@@ -117,7 +163,18 @@ impl Gate {
     }
 
     pub(super) fn reconfigure(&self, policy: Policy, now: Timestamp) {
-        self.with(now, |line| line.limiter.reconfigure(policy, now));
+        let (local, lease) = part(policy, &self.snapshot(now), self.shared);
+        *self.lease.lock() = lease;
+        self.with(now, |line| line.limiter.reconfigure(local, now));
+    }
+
+    /// Takes over what another process knows of pauses.
+    pub(super) fn absorb(&self, state: &LimiterState, now: Timestamp) {
+        self.with(now, |line| {
+            for (host, until) in state.pauses() {
+                line.limiter.pause(host, until, now);
+            }
+        });
     }
 
     fn arrive(&self, session: &Arc<LiveSession>, host: &str) -> Result<Verdict, Place> {
@@ -141,6 +198,11 @@ impl Gate {
         })
     }
 
+    fn set_open(&self, limiter: &Limiter) {
+        let open = limiter.is_open() && self.lease.lock().is_none();
+        self.open.store(open, Ordering::Release);
+    }
+
     /// Does something to the line, then tells everyone concerned what came of it.
     fn with<T>(&self, now: Timestamp, change: impl FnOnce(&mut Line) -> T) -> T {
         let mut line = self.line.lock();
@@ -148,12 +210,27 @@ impl Gate {
         let result = change(line);
         // Once more where a slot went to a waiter that is gone: the next in line may have it.
         while line.settle(now) {}
-        self.open.store(line.limiter.is_open(), Ordering::Release);
+        self.set_open(&line.limiter);
         if line.driven {
             self.nudge.notify_one();
         }
         result
     }
+}
+
+/// What of a policy is decided here, and what with other processes.
+fn part(policy: Policy, state: &LimiterState, shared: bool) -> (Policy, Option<Arc<Lease>>) {
+    if !shared {
+        return (policy, None);
+    }
+    let lease = Lease::new(&policy, state).map(Arc::new);
+    (
+        Policy {
+            rate: None,
+            ..policy
+        },
+        lease,
+    )
 }
 
 /// Sleeps until the next turn or deadline in a session's line, over and over until nobody waits.
@@ -168,7 +245,7 @@ async fn drive(session: Arc<LiveSession>) {
             if next.is_none() {
                 line.driven = false;
             }
-            gate.open.store(line.limiter.is_open(), Ordering::Release);
+            gate.set_open(&line.limiter);
             next
         };
         let Some(next) = next else { return };

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::gate::Gate;
 use super::writeback::{Dirty, Writer};
-use crate::adapters::Adapter;
+use crate::adapters::{Adapter, Freshness};
 use crate::session::delta::{CookieDelta, Delta, Touch};
 use crate::session::id::SessionId;
 use crate::session::jar::Jar;
@@ -46,6 +46,7 @@ pub struct LiveSession {
     /// The exchanges that use the session at this moment.
     in_flight: AtomicUsize,
     standing: Standing,
+    copy: Copied,
     pub(super) writer: Writer,
     dirty: Dirty,
 }
@@ -112,8 +113,23 @@ pub struct Defaults {
 struct Standing {
     /// Deleted or expired: nothing is written any more.
     gone: AtomicBool,
-    /// Being unloaded, or its copy here is no longer sure: requests load it anew.
+    /// Being unloaded: requests load it anew.
     retired: AtomicBool,
+}
+
+/// How the copy here stands to the record in the store.
+#[derive(Debug)]
+struct Copied {
+    /// Whether other processes may change the record.
+    shared: bool,
+    /// What the store said of its changes when the copy was loaded.
+    freshness: Mutex<Freshness>,
+    /// When it was loaded, in microseconds.
+    loaded: AtomicI64,
+    /// The latest change that it contains, as far as is known.
+    revision: AtomicU64,
+    /// It is known not to be what the store has: the next use loads it anew.
+    stale: AtomicBool,
 }
 
 /// Counters of this process that the store has not been told of yet, and those it has.
@@ -194,11 +210,21 @@ impl LiveSession {
         pool: Arc<Pool>,
         dirty: Dirty,
         defaults: &Defaults,
+        freshness: Freshness,
         now: Timestamp,
     ) -> Self {
         let settings = Arc::new(record.settings);
+        let shared = adapter.shared().is_some();
+        let policy = policy_of(&settings, &defaults.policy);
         Self {
-            gate: Gate::new(policy_of(&settings, &defaults.policy), &record.limiter, now),
+            gate: Gate::new(policy, &record.limiter, shared, now),
+            copy: Copied {
+                shared,
+                freshness: Mutex::new(freshness),
+                loaded: AtomicI64::new(now.as_micros()),
+                revision: AtomicU64::new(record.revision),
+                stale: AtomicBool::new(false),
+            },
             id_field: HeaderValue::from_str(record.id.as_str()).expect("an id is visible ASCII"),
             id: record.id,
             generation: record.generation,
@@ -427,10 +453,101 @@ impl LiveSession {
         unused
     }
 
-    /// Has the next request load the session anew, because this copy holds what the store has not taken.
+    /// Has the next use load the record anew: this copy holds what the store has not taken, or lacks what it has.
     pub(super) fn distrust(&self) {
-        self.standing.retired.store(true, Ordering::SeqCst);
-        self.pool.close();
+        self.copy.stale.store(true, Ordering::Release);
+    }
+
+    /// Whether other processes may change the record.
+    pub(super) fn is_shared(&self) -> bool {
+        self.copy.shared
+    }
+
+    /// Whether this copy may differ from what the store has by more than what is on its way there.
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        if self.copy.stale.load(Ordering::Acquire) {
+            return true;
+        }
+        let Some(shared) = self.adapter.shared() else {
+            return false;
+        };
+        match shared.freshness() {
+            Freshness::Unlinked => true,
+            Freshness::Polled(limit) => {
+                let loaded = Timestamp::from_micros(self.copy.loaded.load(Ordering::Relaxed));
+                now.since(loaded) >= limit
+            }
+            linked @ Freshness::Linked(_) => *self.copy.freshness.lock() != linked,
+        }
+    }
+
+    /// Another process has made the change of this number.
+    pub(super) fn hear(&self, revision: u64) {
+        if revision > self.copy.revision.load(Ordering::Acquire) {
+            self.distrust();
+        }
+    }
+
+    /// The store has made a change of this process the one of this number.
+    pub(super) fn note_revision(&self, revision: u64) {
+        let known = self.copy.revision.load(Ordering::Acquire);
+        if revision <= known {
+            return;
+        }
+        // Between the last change that is known and this one others have made theirs.
+        if revision > known + 1 {
+            self.distrust();
+        } else {
+            self.copy.revision.fetch_max(revision, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes over what the store has, loaded while no write was under way; what has gathered here since is done to it again,
+    /// as the store will do it.
+    pub(super) fn refresh(
+        &self,
+        record: Record,
+        freshness: Freshness,
+        defaults: &Defaults,
+        now: Timestamp,
+    ) {
+        let mut state = self.state.lock();
+        // First, so that word of a later change is not lost.
+        self.copy.stale.store(false, Ordering::Release);
+        let mut record = record;
+        let revision = record.revision;
+        record.apply(&state.pending);
+        let known = Touch {
+            last_used: self.last_used(),
+            expires: self.expires(),
+        };
+        if record.last_used >= known.last_used {
+            self.last_used
+                .fetch_max(record.last_used.as_micros(), Ordering::Relaxed);
+            self.expires
+                .store(record.expires.as_micros(), Ordering::Relaxed);
+        }
+        self.note_stored(record.expires);
+        *self.tally.stored.lock() = record.counters;
+        if *state.settings != record.settings {
+            self.ttl
+                .store(micros(record.settings.ttl), Ordering::Relaxed);
+            self.latest_end.store(
+                latest_end(&record.settings, self.created).as_micros(),
+                Ordering::Relaxed,
+            );
+            self.gate
+                .reconfigure(policy_of(&record.settings, &defaults.policy), now);
+            state.profile = Arc::new(Profile::of(&record.settings, defaults));
+            state.settings = Arc::new(record.settings);
+        }
+        state.jar = record.jar;
+        state.storage = record.storage;
+        self.copy.revision.store(revision, Ordering::Release);
+        self.copy.loaded.store(now.as_micros(), Ordering::Relaxed);
+        *self.copy.freshness.lock() = freshness;
+        drop(state);
+        self.gate.absorb(&record.limiter, now);
     }
 
     /// What may be told to the store late: the last use, counters and the limiter's state.

@@ -1,24 +1,30 @@
 //! The sessions in use in this process: loaded once, expired on time, bounded in number.
 
 mod gate;
+mod lease;
 mod live;
 mod turns;
 mod view;
 mod writeback;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::gate::{Gate, Permit, Refused};
+pub use self::gate::{Denied, Gate, Permit, Refused};
 pub use self::live::{Defaults, LiveSession, Profile, Seed, State, Visit};
 use self::turns::Turns;
 pub use self::view::SessionView;
 use self::writeback::Dirty;
 pub use self::writeback::commit;
-use crate::adapters::{Adapter, Created, Query, StoreError};
+use crate::adapters::{Adapter, Change, Created, DEADLINE, Freshness, Query, StoreError};
 use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::session::id::SessionId;
@@ -40,6 +46,41 @@ pub struct Registry {
     live: papaya::HashMap<SessionId, Arc<LiveSession>>,
     turns: Turns,
     dirty: mpsc::UnboundedSender<Arc<LiveSession>>,
+    /// How many sessions each adapter had when it was last asked; for while it does not answer.
+    counts: Vec<AtomicU64>,
+    homes: Homes,
+}
+
+/// In which shared store an id was last seen, by the id's hash: while that store is gone, the id is not to be taken for a new
+/// one. Bounded; what is forgotten may be taken for new.
+#[derive(Debug)]
+struct Homes {
+    hasher: RandomState,
+    seen: quick_cache::sync::Cache<u64, usize>,
+}
+
+/// Ids remembered with their store.
+const HOMES: usize = 100_000;
+
+impl Homes {
+    fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            seen: quick_cache::sync::Cache::new(HOMES),
+        }
+    }
+
+    fn note(&self, id: &SessionId, adapter: usize) {
+        self.seen.insert(self.hasher.hash_one(id), adapter);
+    }
+
+    fn of(&self, id: &SessionId) -> Option<usize> {
+        self.seen.get(&self.hasher.hash_one(id))
+    }
+
+    fn forget(&self, id: &SessionId) {
+        self.seen.remove(&self.hasher.hash_one(id));
+    }
 }
 
 /// What governs the sessions of a registry.
@@ -98,6 +139,8 @@ pub struct Page {
     pub sessions: Vec<SessionView>,
     /// Where the next page begins, if there is one.
     pub next: Option<SessionId>,
+    /// The stores that did not answer, whose sessions are missing.
+    pub silent: Vec<StoreError>,
 }
 
 /// A session that nobody has used for so long is unloaded: its store keeps it, its connections close.
@@ -122,7 +165,18 @@ impl Registry {
             .position(|adapter| adapter.name() == default_adapter)
             .ok_or_else(|| RegistryError::NoAdapter(default_adapter.to_owned()))?;
         let (dirty, queue) = mpsc::unbounded_channel();
+        let changes = adapters
+            .iter()
+            .enumerate()
+            .filter_map(|(at, adapter)| {
+                let (tell, changes) = mpsc::unbounded_channel();
+                adapter.shared()?.subscribe(tell);
+                Some((at, changes))
+            })
+            .collect();
         let registry = Arc::new(Self {
+            counts: adapters.iter().map(|_| AtomicU64::new(0)).collect(),
+            homes: Homes::new(),
             adapters,
             default_adapter,
             options,
@@ -133,6 +187,7 @@ impl Registry {
         let upkeep = Upkeep {
             registry: Arc::clone(&registry),
             queue,
+            changes,
         };
         Ok((registry, upkeep))
     }
@@ -149,9 +204,14 @@ impl Registry {
         ttl: Option<Duration>,
     ) -> Result<Visit, RegistryError> {
         let now = clock::now();
-        let visit = match self.enter(id, now) {
-            Some(visit) => visit,
-            None => self.load_or_create(id, ttl).await?,
+        let visit = loop {
+            let visit = match self.enter(id, now) {
+                Some(visit) => visit,
+                None => self.load_or_create(id, ttl).await?,
+            };
+            if !visit.is_stale(now) || self.refresh(&visit).await? {
+                break visit;
+            }
         };
         visit.touch(now);
         // The store must not find the session expired while the touch is still on its way there.
@@ -159,6 +219,34 @@ impl Registry {
             writeback::flush(&visit).await?;
         }
         Ok(visit)
+    }
+
+    /// Loads the record of a session anew into its copy here; whether there still is one.
+    async fn refresh(&self, session: &Arc<LiveSession>) -> Result<bool, StoreError> {
+        let refresh = async {
+            let _turn = self.turns.take(session.id()).await;
+            // Whoever had the turn before has done it. While nothing is heard of changes, everybody asks for himself.
+            if !session.is_stale(clock::now()) {
+                return Ok(true);
+            }
+            let _pause = session.writer.pause().await;
+            let freshness = freshness(session.adapter.as_ref());
+            match session.adapter.load(session.id()).await? {
+                Some(record) if record.generation == session.generation() => {
+                    session.refresh(record, freshness, &self.options.defaults, clock::now());
+                    Ok(true)
+                }
+                _ => {
+                    self.unlist(session);
+                    session.end();
+                    Ok(false)
+                }
+            }
+        };
+        // Those who wait for the turn have waited for the store already.
+        tokio::time::timeout(DEADLINE, refresh)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::silent(session.adapter_name())))
     }
 
     async fn load_or_create(
@@ -204,7 +292,16 @@ impl Registry {
     /// [`RegistryError::Store`] where a store that may have it does not answer.
     pub async fn find(&self, id: &SessionId) -> Result<Option<Visit>, RegistryError> {
         if let Some(visit) = self.enter(id, clock::now()) {
-            return Ok(Some(visit));
+            // What others have counted is not told as it happens.
+            let fresh = if visit.is_shared() {
+                visit.distrust();
+                self.refresh(&visit).await?
+            } else {
+                !visit.is_stale(clock::now()) || self.refresh(&visit).await?
+            };
+            if fresh {
+                return Ok(Some(visit));
+            }
         }
         let _turn = self.turns.take(id).await;
         let now = clock::now();
@@ -278,9 +375,22 @@ impl Registry {
             .as_ref()
             .is_some_and(|session| session.expires() > now && !session.is_gone());
         let mut found = false;
-        for adapter in &self.adapters {
-            found |= adapter.delete(id).await?;
+        let mut silent = None;
+        for (at, adapter) in self.adapters.iter().enumerate() {
+            match adapter.delete(id).await {
+                Ok(was_there) => found |= was_there,
+                Err(error) if self.may_hold(at, id, live.as_ref()) => return Err(error.into()),
+                Err(error) => silent = Some(error),
+            }
         }
+        // It may be where nobody answers.
+        if let Some(error) = silent
+            && !found
+            && !was_live
+        {
+            return Err(error.into());
+        }
+        self.homes.forget(id);
         if let Some(session) = live {
             self.unlist(&session);
             session.end();
@@ -291,23 +401,36 @@ impl Registry {
     /// Removes every session; how many there were.
     ///
     /// # Errors
-    /// [`RegistryError::Store`].
+    /// [`RegistryError::Store`] where a store does not answer; the others are cleared all the same.
     pub async fn clear(&self) -> Result<u64, RegistryError> {
         let mut deleted = 0;
+        let mut silent = None;
         for adapter in &self.adapters {
-            deleted += adapter.clear().await?;
+            match adapter.clear().await {
+                Ok(count) => deleted += count,
+                Err(error) => silent = Some(error),
+            }
         }
         let live: Vec<_> = self.live.pin().values().cloned().collect();
         for session in live {
             // One that was made while the stores were cleared is not theirs to end.
             let _turn = self.turns.take(session.id()).await;
-            let stored = session.adapter.load(session.id()).await?;
+            let stored = match session.adapter.load(session.id()).await {
+                Ok(stored) => stored,
+                Err(error) => {
+                    silent = Some(error);
+                    continue;
+                }
+            };
             if stored.is_none_or(|record| record.generation != session.generation()) {
                 self.unlist(&session);
                 session.end();
             }
         }
-        Ok(deleted)
+        match silent {
+            Some(error) => Err(error.into()),
+            None => Ok(deleted),
+        }
     }
 
     /// A page of sessions after the id `after`, of one adapter or all, with all of `labels`.
@@ -326,11 +449,20 @@ impl Registry {
         };
         let now = clock::now();
         let mut sessions = Vec::new();
+        let mut silent = Vec::new();
         for known in &self.adapters {
-            if adapter.is_none_or(|name| name == known.name()) {
-                for record in known.list(&one_more).await? {
-                    sessions.push(self.view_of(record, known.name(), now));
+            match adapter {
+                Some(name) if name != known.name() => continue,
+                Some(_) | None => {}
+            }
+            match known.list(&one_more).await {
+                Ok(records) => {
+                    for record in records {
+                        sessions.push(self.view_of(record, known.as_ref(), now));
+                    }
                 }
+                Err(error) if adapter.is_some() => return Err(error.into()),
+                Err(error) => silent.push(error),
             }
         }
         sessions.sort_by(|one, other| one.id.cmp(&other.id));
@@ -339,7 +471,11 @@ impl Registry {
         let next = more
             .then(|| sessions.last().map(|last| last.id.clone()))
             .flatten();
-        Ok(Page { sessions, next })
+        Ok(Page {
+            sessions,
+            next,
+            silent,
+        })
     }
 
     /// The adapters, with whether each can be reached.
@@ -357,9 +493,15 @@ impl Registry {
     /// [`RegistryError::Store`].
     pub async fn count(&self) -> Result<u64, RegistryError> {
         let mut count = 0;
-        for adapter in &self.adapters {
-            count += adapter.count().await?;
+        for at in 0..self.adapters.len() {
+            count += self.count_in(at).await?;
         }
+        Ok(count)
+    }
+
+    async fn count_in(&self, at: usize) -> Result<u64, StoreError> {
+        let count = self.adapters[at].count().await?;
+        self.counts[at].store(count, Ordering::Relaxed);
         Ok(count)
     }
 
@@ -390,12 +532,37 @@ impl Registry {
                 known.end();
             }
         }
-        for adapter in &self.adapters {
-            if let Some(record) = adapter.load(id).await? {
-                return Ok(Some(self.enlist(record, Arc::clone(adapter))));
+        let mut silent = None;
+        for (at, adapter) in self.adapters.iter().enumerate() {
+            let freshness = freshness(adapter.as_ref());
+            match adapter.load(id).await {
+                Ok(Some(record)) => {
+                    if adapter.shared().is_some() {
+                        self.homes.note(id, at);
+                    }
+                    return Ok(Some(self.enlist(record, Arc::clone(adapter), freshness)));
+                }
+                Ok(None) => {}
+                Err(error) if self.may_hold(at, id, None) => silent = Some(error),
+                Err(error) => {
+                    tracing::debug!(session = %id, %error, "looked for in the other stores alone");
+                }
             }
         }
-        Ok(None)
+        match silent {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a session of that id, found in no other store, has to be thought to be in this one while it does not answer: new
+    /// sessions are made there, or it was there when it was last seen.
+    fn may_hold(&self, at: usize, id: &SessionId, live: Option<&Arc<LiveSession>>) -> bool {
+        let adapter = &self.adapters[at];
+        match live {
+            Some(live) => Arc::ptr_eq(&live.adapter, adapter),
+            None => at == self.default_adapter || self.homes.of(id) == Some(at),
+        }
     }
 
     async fn create_in(
@@ -406,9 +573,11 @@ impl Registry {
     ) -> Result<Arc<LiveSession>, RegistryError> {
         let limit = self.options.max_active;
         let mut elsewhere = 0;
-        for other in &self.adapters {
+        for (at, other) in self.adapters.iter().enumerate() {
             if !Arc::ptr_eq(other, adapter) {
-                elsewhere += other.count().await?;
+                // What is in a store that does not answer still counts.
+                let known = || self.counts[at].load(Ordering::Relaxed);
+                elsewhere += self.count_in(at).await.unwrap_or_else(|_| known());
             }
         }
         let record = Record {
@@ -421,23 +590,37 @@ impl Registry {
                 clock::now(),
             )
         };
+        let freshness = freshness(adapter.as_ref());
         match adapter
             .create(record.clone(), limit.saturating_sub(elsewhere))
             .await?
         {
-            Created::Done => Ok(self.enlist(record, Arc::clone(adapter))),
+            Created::Done => {
+                if adapter.shared().is_some()
+                    && let Some(at) = self.adapters.iter().position(|a| Arc::ptr_eq(a, adapter))
+                {
+                    self.homes.note(&id, at);
+                }
+                Ok(self.enlist(record, Arc::clone(adapter), freshness))
+            }
             Created::Exists => Err(RegistryError::Conflict(id)),
             Created::Full { until } => Err(RegistryError::TooMany { limit, until }),
         }
     }
 
-    fn enlist(&self, record: Record, adapter: Arc<dyn Adapter>) -> Arc<LiveSession> {
+    fn enlist(
+        &self,
+        record: Record,
+        adapter: Arc<dyn Adapter>,
+        freshness: Freshness,
+    ) -> Arc<LiveSession> {
         let session = Arc::new(LiveSession::new(
             record,
             adapter,
             Pool::new(&self.options.pool),
             Dirty::new(self.dirty.clone()),
             &self.options.defaults,
+            freshness,
             clock::now(),
         ));
         self.live
@@ -452,13 +635,54 @@ impl Registry {
         let _ = live.remove_if(session.id(), |_, known| Arc::ptr_eq(known, session));
     }
 
-    fn view_of(&self, record: Record, adapter: &'static str, now: Timestamp) -> SessionView {
+    fn view_of(&self, record: Record, adapter: &dyn Adapter, now: Timestamp) -> SessionView {
         let live = self.live.pin().get(&record.id).cloned();
         match live {
-            Some(live) if live.generation() == record.generation => {
+            // What is in use elsewhere is known best to the store.
+            Some(live) if live.generation() == record.generation && !live.is_shared() => {
                 SessionView::of_live(&live, now)
             }
-            _ => SessionView::of_record(&record, adapter, &self.options.defaults, now),
+            _ => SessionView::of_record(&record, adapter.name(), &self.options.defaults, now),
+        }
+    }
+
+    /// Takes note of what another process did in the store of that place.
+    fn hear(&self, at: usize, change: &Change) {
+        match change {
+            Change::Changed {
+                id,
+                generation,
+                revision,
+            } => {
+                if let Some(session) = self.live.pin().get(id) {
+                    if session.generation() == *generation {
+                        session.hear(*revision);
+                    } else {
+                        session.distrust();
+                    }
+                }
+            }
+            Change::Gone { id, generation } => {
+                let session = self.live.pin().get(id).cloned();
+                if let Some(session) = session {
+                    match generation {
+                        Some(generation) if *generation == session.generation() => {
+                            self.unlist(&session);
+                            session.end();
+                        }
+                        Some(_) => {}
+                        None => session.distrust(),
+                    }
+                }
+            }
+            // One that was made since is found again by its next use.
+            Change::Cleared => {
+                for session in self.live.pin().values() {
+                    if Arc::ptr_eq(&session.adapter, &self.adapters[at]) {
+                        session.distrust();
+                    }
+                }
+            }
         }
     }
 
@@ -508,11 +732,23 @@ impl Registry {
 pub struct Upkeep {
     registry: Arc<Registry>,
     queue: mpsc::UnboundedReceiver<Arc<LiveSession>>,
+    /// What other processes do, by adapter.
+    changes: Vec<(usize, mpsc::UnboundedReceiver<Change>)>,
 }
 
 impl Upkeep {
     /// Runs until `end`, then tells the stores everything that is left.
     pub async fn run(mut self, cleanup_interval: Duration, end: CancellationToken) {
+        // They end with it.
+        let mut listening = JoinSet::new();
+        for (at, mut changes) in std::mem::take(&mut self.changes) {
+            let registry = Arc::clone(&self.registry);
+            listening.spawn(async move {
+                while let Some(change) = changes.recv().await {
+                    registry.hear(at, &change);
+                }
+            });
+        }
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut sweep_pools = tokio::time::interval(SWEEP_POOLS_EVERY);
@@ -529,12 +765,31 @@ impl Upkeep {
     }
 
     async fn flush(&mut self) {
+        // Those that fail come again, but not in this round.
+        let mut due = Vec::new();
         while let Ok(session) = self.queue.try_recv() {
-            if let Err(error) = writeback::flush(&session).await {
-                tracing::warn!(session = %session.id(), %error, "counters and last use are not stored yet");
-            }
+            due.push(session);
         }
+        let flush = async |session: Arc<LiveSession>| {
+            if let Err(error) = writeback::flush(&session).await {
+                tracing::debug!(session = %session.id(), %error, "counters and last use are not stored yet");
+            }
+        };
+        futures_util::stream::iter(due)
+            .for_each_concurrent(FLUSHES_AT_ONCE, flush)
+            .await;
     }
+}
+
+/// So many sessions are told to the stores at one time.
+const FLUSHES_AT_ONCE: usize = 64;
+
+/// What the store says of its changes at this moment; asked before a record is loaded.
+fn freshness(adapter: &dyn Adapter) -> Freshness {
+    // A copy of a record that nobody else changes is never compared.
+    adapter
+        .shared()
+        .map_or(Freshness::Linked(0), |shared| shared.freshness())
 }
 
 impl From<StoreError> for Fault {

@@ -80,6 +80,31 @@ impl Writer {
     }
 }
 
+/// Keeps the session's writes from beginning, from when none is under way until it is dropped.
+#[derive(Debug)]
+pub(super) struct Pause<'a>(&'a Writer);
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.0.progress.lock().writing = false;
+        self.0.moved.notify_waiters();
+    }
+}
+
+impl Writer {
+    /// Waits until no write is under way, and begins none.
+    pub(super) async fn pause(&self) -> Pause<'_> {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if !std::mem::replace(&mut self.progress.lock().writing, true) {
+                return Pause(self);
+            }
+            moved.await;
+        }
+    }
+}
+
 /// Writes what has gathered; stores that answer at once, as memory does, are not given a task.
 async fn write(session: &Arc<LiveSession>) {
     let mut writing: Pin<Box<dyn Future<Output = ()> + Send>> =
@@ -96,6 +121,7 @@ async fn write(session: &Arc<LiveSession>) {
 async fn write_pending(session: Arc<LiveSession>) {
     let (delta, upto) = session.take_pending();
     let counters = delta.counters;
+    let durable = delta.is_durable();
     let touched = delta.touched;
     let result = session
         .adapter
@@ -104,8 +130,9 @@ async fn write_pending(session: Arc<LiveSession>) {
     let mut progress = session.writer.progress.lock();
     progress.writing = false;
     match result {
-        Ok(Applied::Done { .. }) => {
+        Ok(Applied::Done { revision }) => {
             progress.acknowledged = upto;
+            session.note_revision(revision);
             if let Some(touch) = touched {
                 session.note_stored(touch.expires);
             }
@@ -118,7 +145,10 @@ async fn write_pending(session: Arc<LiveSession>) {
             tracing::warn!(session = %session.id(), %error, "the store did not take a change");
             progress.failed = Some((upto, error));
             session.recount(counters);
-            session.distrust();
+            if durable {
+                session.distrust();
+            }
+            session.dirty().mark(&session);
         }
     }
     drop(progress);

@@ -15,6 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Sleep;
 
 use super::body::RequestBody;
 use super::io::Stream;
@@ -329,6 +330,8 @@ pub(super) struct H1 {
     /// A connection that has ended must not be polled again.
     ended: bool,
     idle_since: Instant,
+    /// Kept from one request's deadline for the next's.
+    pub(super) timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl H1 {
@@ -338,6 +341,7 @@ impl H1 {
             connection,
             ended: false,
             idle_since: Instant::now(),
+            timer: None,
         }
     }
 

@@ -12,7 +12,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, timeout_at};
 
@@ -226,7 +225,8 @@ impl Upstream {
         lease.uploads = !request.body().is_empty();
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = path_only(request.uri());
-        let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));
+        let timer = lease.connection().timer.take();
+        let mut deadline = Deadline::new(timer, self.response_header_timeout, request.body());
         // Only `drive` below can complete the response, so no waker needs to be left with it; one would have the task, which is
         // the client's whole connection, polled once more for nothing. Unconstrained: a spent budget would wait for that waker.
         let mut response = pin!(unconstrained(
@@ -253,10 +253,11 @@ impl Upstream {
             if let Poll::Ready(response) = response.as_mut().poll(quiet) {
                 return Poll::Ready(Some(response));
             }
-            deadline.as_mut().poll(cx).map(|()| None)
+            deadline.poll(cx).map(|()| None)
         })
         .await;
         let response = self.judge(response, origin)?;
+        lease.connection().timer = Some(deadline.timer);
         if let Some(what) = doubtful_framing(response.headers()) {
             let authority = origin.authority.clone();
             return Err(Unsent {
@@ -297,13 +298,13 @@ impl Upstream {
         *request.uri_mut() = absolute(origin, request.headers(), request.uri());
         let fields_sent = std::mem::take(request.headers_mut());
         *request.headers_mut() = fields::without_host(fields_sent);
-        let mut deadline = pin!(Deadline::new(self.response_header_timeout, request.body()));
+        let mut deadline = Deadline::new(None, self.response_header_timeout, request.body());
         let mut response = pin!(h2.try_send_request(request));
         let response = poll_fn(|cx| {
             if let Poll::Ready(response) = response.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
             }
-            deadline.as_mut().poll(cx).map(|()| None)
+            deadline.poll(cx).map(|()| None)
         })
         .await;
         let response =
@@ -366,36 +367,36 @@ struct Unsent {
     error: UpstreamError,
 }
 
-pin_project! {
-    /// Ends when the origin has had its time; while the request's body still moves, the time starts anew.
-    struct Deadline {
-        #[pin]
-        sleep: Sleep,
-        every: Duration,
-        upload: Upload,
-    }
+/// Ends when the origin has had its time; while the request's body still moves, the time starts anew.
+struct Deadline {
+    timer: Pin<Box<Sleep>>,
+    every: Duration,
+    upload: Upload,
 }
 
 impl Deadline {
-    fn new(every: Duration, body: &RequestBody) -> Self {
+    /// A deadline by the timer of an earlier request, if there is one: moving a timer costs less than making one.
+    fn new(timer: Option<Pin<Box<Sleep>>>, every: Duration, body: &RequestBody) -> Self {
+        let timer = match timer {
+            Some(mut timer) => {
+                timer.as_mut().reset(Instant::now() + every);
+                timer
+            }
+            None => Box::pin(tokio::time::sleep(every)),
+        };
         Self {
-            sleep: tokio::time::sleep(every),
+            timer,
             every,
             upload: Upload::watch(body),
         }
     }
-}
 
-impl Future for Deadline {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        while this.sleep.as_mut().poll(cx).is_ready() {
-            if !this.upload.moved() {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if !self.upload.moved() {
                 return Poll::Ready(());
             }
-            this.sleep.as_mut().reset(Instant::now() + *this.every);
+            self.timer.as_mut().reset(Instant::now() + self.every);
         }
         Poll::Pending
     }

@@ -7,6 +7,7 @@ mod glob;
 mod net;
 mod number;
 pub(super) mod size;
+mod store;
 mod token;
 
 use std::net::Ipv6Addr;
@@ -21,6 +22,7 @@ pub(super) use self::choice::{choice, not_among};
 pub use self::connect_to::ConnectTo;
 pub use self::glob::HostGlob;
 pub use self::size::ByteSize;
+pub use self::store::{DatabaseName, KeyPrefix, StoreUrl};
 pub use self::token::Token;
 
 /// A type of options.

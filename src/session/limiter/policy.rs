@@ -26,7 +26,8 @@ pub struct Policy {
 
 impl Policy {
     /// The longest a request may wait: nothing at all where the policy is to reject.
-    pub(super) fn patience(&self) -> Duration {
+    #[must_use]
+    pub fn patience(&self) -> Duration {
         match self.on_limit {
             OnLimit::Wait => self.max_wait,
             OnLimit::Reject => Duration::ZERO,

@@ -37,6 +37,13 @@ impl Rate {
             .min(LONGEST_REFILL)
     }
 
+    /// How many requests could go at once at `now`, of a bucket that is full at `full_at`.
+    #[must_use]
+    pub fn free(self, full_at: Timestamp, now: Timestamp) -> u32 {
+        let cells = self.reserve(full_at, now, self.burst().get(), 0, Duration::ZERO);
+        u32::try_from(cells.waits.len()).unwrap_or(u32::MAX)
+    }
+
     /// Takes cells at `at` of a bucket that is full at `before`: up to `wanted`, of which none lies further ahead than
     /// `patience`; then up to `spare` of those that could go at once, but no more than a quarter of them, since other
     /// processes may have need of them before this one.
@@ -137,6 +144,7 @@ mod tests {
         assert_eq!(cells.waits, millis(&[0, 0, 0, 100, 200]));
         assert_eq!((cells.spare, cells.next), (0, Duration::from_millis(300)));
         assert_eq!(cells.full_at, NOW + Duration::from_millis(500));
+        assert_eq!(rate(10.0, 3).free(NOW + Duration::from_millis(150), NOW), 1);
     }
 
     #[test]

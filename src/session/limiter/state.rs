@@ -53,6 +53,13 @@ impl LimiterState {
         shared.chain(hosts.map(|(host, tat)| (&**host, timestamp(*tat))))
     }
 
+    /// When the emptiest bucket is full; `None` where all are.
+    #[must_use]
+    pub fn full_at(&self) -> Option<Timestamp> {
+        let emptiest = self.hosts.values().copied().max().max(self.tat);
+        emptiest.map(timestamp)
+    }
+
     /// The hosts that are paused, and until when.
     pub fn pauses(&self) -> impl Iterator<Item = (&str, Timestamp)> {
         self.pauses

@@ -11,25 +11,23 @@ end
 
 local field = 'bucket:' .. bucket
 local before = redis.call('HGET', limiter, field)
-if not before and bucket ~= '' then
-  -- The host may have gone by the shared bucket before: a bucket of its own must not give it a second burst.
-  before = redis.call('HGET', limiter, 'bucket:')
-  if redis.call('HLEN', limiter) >= 256 then
-    local fields, hosts = redis.call('HGETALL', limiter), 0
-    for i = 1, #fields, 2 do
-      if fields[i]:sub(1, 7) == 'bucket:' then
-        if tonumber(fields[i + 1]) <= now then
-          redis.call('HDEL', limiter, fields[i])
-        else
-          hosts = hosts + 1
-        end
+if not before and bucket ~= '' and redis.call('HLEN', limiter) >= 256 then
+  -- Of many hosts, those whose buckets are full again are forgotten, and those beyond the bound share a bucket.
+  local fields, hosts = redis.call('HGETALL', limiter), 0
+  for i = 1, #fields, 2 do
+    if fields[i]:sub(1, 7) == 'bucket:' then
+      if tonumber(fields[i + 1]) <= now then
+        redis.call('HDEL', limiter, fields[i])
+      else
+        hosts = hosts + 1
       end
     end
-    -- Hosts beyond the bound share a bucket.
-    if hosts >= most_hosts then
-      field = 'bucket:'
-    end
   end
+  if hosts >= most_hosts then
+    field = 'bucket:'
+  end
+  -- A host that went by the shared bucket before must not get a second burst by one of its own.
+  before = redis.call('HGET', limiter, 'bucket:')
 end
 before = before or '0'
 
