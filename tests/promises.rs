@@ -12,6 +12,7 @@ use std::path::Path;
 
 mod support;
 
+mod adapters;
 mod admin;
 mod agreement;
 mod ca;

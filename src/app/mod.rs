@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use self::build::Parts;
 pub use self::listen::{BindError, Listeners};
+use crate::adapters::redis::InvalidRedis;
 use crate::admin;
 use crate::ca::CaError;
 use crate::config::Config;
@@ -34,6 +35,9 @@ pub enum AppError {
     /// The file of `sessions.encryption_key_file` cannot be used.
     #[error("sessions.encryption_key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// `adapters.redis` names no Redis.
+    #[error(transparent)]
+    Redis(#[from] InvalidRedis),
     /// The sessions cannot be set up.
     #[error(transparent)]
     Registry(#[from] RegistryError),

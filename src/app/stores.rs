@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::AppError;
+use crate::adapters::redis::{Redis, RedisSettings};
 use crate::adapters::{Adapter, Codec, Memory};
 use crate::config::Config;
 use crate::seal::Keyring;
@@ -10,7 +11,7 @@ use crate::seal::Keyring;
 /// Every adapter that the configuration makes usable, memory first.
 ///
 /// # Errors
-/// [`AppError::Keys`] for a key file that cannot be used.
+/// [`AppError::Keys`] for a key file that cannot be used, [`AppError::Redis`] for an address that is none.
 pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError> {
     let keys = match &config.sessions.encryption_key_file {
         Some(path) => Some(Arc::new(Keyring::read(path)?)),
@@ -19,7 +20,14 @@ pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError>
     let codec = Codec::new(keys);
     // Tells this process from the others that use the same store.
     let process: u64 = rand::random();
-    let adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
-    let _ = (codec, process);
+    let mut adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
+    if let Some(url) = &config.adapters.redis.url {
+        let settings = RedisSettings {
+            url: url.expose().to_owned(),
+            key_prefix: config.adapters.redis.key_prefix.as_str().to_owned(),
+            ca_files: config.tls.upstream_ca_files.clone(),
+        };
+        adapters.push(Arc::new(Redis::new(settings, codec, process)?));
+    }
     Ok(adapters)
 }

@@ -4,8 +4,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,20 @@ impl RedisServer {
     /// Its folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A file with a key for the encryption of what is stored, for nobody else's eyes, in its folder.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        let path = self.folder().join("keys");
+        let file = fs::File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
+        let key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+        file.and_then(|mut file| file.write_all(key))
+            .expect("our folder");
+        path
     }
 
     /// What it logged.

@@ -26,6 +26,9 @@ use super::url::{Address, RedisUrl};
 /// How long a server has for a connection, and for the answer to a probe.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a server has for the TLS handshake of a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(800);
+
 /// Makes connections, all of one login.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -137,11 +140,13 @@ impl Dialer {
             .await?;
         let name = ServerName::try_from(address.host.clone())
             .map_err(|error| Trouble::tls(address, &error))?;
-        let made = TlsConnector::from(Arc::clone(config))
-            .connect(name, stream)
-            .await;
-        made.map(|stream| Stream::Tls(Box::new(stream)))
-            .map_err(|error| Trouble::tls(address, &error))
+        let connector = TlsConnector::from(Arc::clone(config));
+        // A server that speaks no TLS may wait for the rest of what it takes for a command.
+        match timeout(HANDSHAKE_TIMEOUT, connector.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(Trouble::tls(address, &error)),
+            Err(_) => Err(Trouble::tls(address, &"the handshake is not answered")),
+        }
     }
 }
 

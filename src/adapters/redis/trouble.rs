@@ -169,12 +169,13 @@ impl Refusal {
             _ => {}
         }
         let code = error.code().unwrap_or_default();
-        if code == "ERR"
-            && error
-                .detail()
-                .is_some_and(|detail| detail.contains("cluster support disabled"))
-        {
+        let says = |words: &str| error.detail().is_some_and(|detail| detail.contains(words));
+        if code == "ERR" && says("cluster support disabled") {
             return Self::NoCluster;
+        }
+        // Redis 7.0 gives no code to what a script is forbidden.
+        if code == "ERR" && says("The user executing the script can't") {
+            return Self::Forbidden;
         }
         match Self::of_code(code) {
             // Redis 6 wraps what a command of a script was refused with.

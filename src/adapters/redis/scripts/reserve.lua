@@ -18,7 +18,7 @@ if not before and bucket ~= '' and redis.call('HLEN', limiter) >= 256 then
     if fields[i]:sub(1, 7) == 'bucket:' then
       if tonumber(fields[i + 1]) <= now then
         redis.call('HDEL', limiter, fields[i])
-      else
+      elseif fields[i] ~= 'bucket:' then
         hosts = hosts + 1
       end
     end

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use self::server::RedisServer;
 use super::{Redis, RedisSettings};
+use crate::adapters::conformance::conformance;
 use crate::adapters::{Adapter, Applied, Codec, Created, Freshness, Shared, StoreError};
 use crate::clock;
 use crate::session::delta::{Delta, Touch};
@@ -158,6 +159,38 @@ fn reason<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
         .expect_err("the store cannot do it")
         .reason
         .to_string()
+}
+
+#[tokio::test]
+async fn it_does_what_every_adapter_must() {
+    let server = RedisServer::start(&["--appendfsync", "no"]);
+    conformance(&[adapter(&server.url(), 1), adapter(&server.url(), 2)]).await;
+    assert_eq!(server.cli(&["keys", "*"]), "");
+}
+
+#[tokio::test]
+async fn it_does_so_on_a_cluster() {
+    let cluster = server::Cluster::start();
+    conformance(&[adapter(&cluster.url(), 1), adapter(&cluster.url(), 2)]).await;
+}
+
+#[tokio::test]
+async fn it_does_so_with_keys_and_keeps_secrets_from_the_server() {
+    let server = RedisServer::start(&["--appendfsync", "no"]);
+    let file = server.key_file();
+    let keys = Arc::new(crate::seal::Keyring::read(&file).expect("a key"));
+    let sealing = |process| {
+        let settings = RedisSettings {
+            url: server.url(),
+            key_prefix: "sealed:".into(),
+            ca_files: Vec::new(),
+        };
+        let codec = Codec::new(Some(Arc::clone(&keys)));
+        let redis = Redis::new(settings, codec, process).expect("a URL of a test is valid");
+        let redis: Arc<dyn Adapter> = Arc::new(redis);
+        redis
+    };
+    conformance(&[sealing(1), sealing(2)]).await;
 }
 
 /// One server, and an adapter that is connected to it.
