@@ -34,6 +34,8 @@ pub mod config;
 pub mod doors;
 pub mod exchange;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod message;
 pub mod observe;
 pub mod registry;

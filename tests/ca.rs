@@ -1,11 +1,20 @@
 //! The certificate authority: its files, its leaves, and who accepts them.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
 use crate::support::tool::{self, stdout};
-use crate::support::{Burdock, Origin, tls};
+use crate::support::{Burdock, Origin, Raw, raise_descriptor_limit, tls, within, within_time};
 
 /// `openssl` with these arguments.
 fn openssl(arguments: &[&str]) -> Command {
@@ -225,45 +234,98 @@ async fn more_than_47_days_is_a_config_error() {
     assert!(said.contains("leaf_validity"), "{said}");
 }
 
-#[tokio::test]
-async fn a_leaf_is_minted_once_however_many_ask() {
-    let shop = Origin::tls("shop.example").start().await;
-    let burdock = Burdock::before(&[&shop]).await;
-    let ca = burdock.ca_pem();
-    let mut running = tokio::task::JoinSet::new();
-    for _ in 0..24 {
-        let (proxy, ca) = (burdock.proxy, ca.clone());
-        running.spawn(async move { leaf(proxy, &ca).await });
+/// First connections to one host at the same time.
+const AT_ONCE: usize = 1000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaf_is_minted_once_for_a_thousand_first_connections_at_once() {
+    raise_descriptor_limit();
+    let shop = Origin::tcp("shop.example", async |mut wire| {
+        wire.take_whenever(1).await;
+    })
+    .await;
+    let route = format!("shop.example:443:127.0.0.1:{}", shop.address().port());
+    let burdock = Burdock::new()
+        .config(&format!("upstream.connect_to = [{route:?}]"))
+        .start()
+        .await;
+    let config = Arc::new(tls::client(&burdock.ca_pem(), &[]));
+    let client = burdock.client();
+    // All tunnels are open before anybody asks for the certificate.
+    let mut tunnels = Vec::new();
+    for _ in 0..AT_ONCE {
+        tunnels.push(client.tunnel("shop.example:443").await);
     }
-    let mut leaves = std::collections::BTreeSet::new();
-    while let Some(leaf) = running.join_next().await {
+    let mut asking = JoinSet::new();
+    for tunnel in tunnels {
+        asking.spawn(leaf(tunnel, Arc::clone(&config)));
+    }
+    let mut leaves = BTreeSet::new();
+    while let Some(leaf) = asking.join_next().await {
         leaves.insert(leaf.expect("it ends"));
     }
-    assert_eq!(leaves.len(), 1);
-    let again = Burdock::before(&[&shop]).await;
-    let other = leaf(again.proxy, &again.ca_pem()).await;
+    assert_eq!(leaves.len(), 1, "serial numbers are random: one leaf");
+    let again = Burdock::new()
+        .config(&format!("upstream.connect_to = [{route:?}]"))
+        .start()
+        .await;
+    let tunnel = again.client().tunnel("shop.example:443").await;
+    let config = Arc::new(tls::client(&again.ca_pem(), &[]));
+    let other = leaf(tunnel, config).await;
     assert!(!leaves.contains(&other), "another CA, another leaf");
 }
 
-/// The leaf that a proxy shows for `shop.example`.
-async fn leaf(proxy: std::net::SocketAddr, ca: &str) -> Vec<u8> {
-    let tunnel = crate::support::Client::new(proxy, ca)
-        .tunnel("shop.example:443")
-        .await;
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls::client(ca, &[])));
-    let name = rustls::pki_types::ServerName::try_from("shop.example").expect("a name");
-    let stream = crate::support::within(
-        "the handshake",
-        connector.connect(name, tunnel.into_stream()),
-    )
-    .await;
+/// The leaf that is shown for `shop.example` in a tunnel.
+async fn leaf(tunnel: Raw, config: Arc<rustls::ClientConfig>) -> Vec<u8> {
+    let name = ServerName::try_from("shop.example").expect("a name");
+    let handshake = TlsConnector::from(config).connect(name, tunnel.into_stream());
+    let stream = within_time(Duration::from_secs(60), "the handshake", handshake).await;
     let stream = stream.expect("a good certificate");
-    stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .expect("certificates")[0]
-        .to_vec()
+    let certificates = stream.get_ref().1.peer_certificates();
+    certificates.expect("certificates")[0].to_vec()
+}
+
+#[tokio::test]
+async fn a_client_that_rejects_the_leaf_is_named_in_the_log_with_the_remedy() {
+    let shop = Origin::tls("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    // One that trusts some other authority, in either version of TLS.
+    let stranger = tls::UNTRUSTED.pem();
+    for version in [&TLS13, &TLS12] {
+        let wire = TcpStream::connect(burdock.proxy).await.expect("connected");
+        let client = wire.local_addr().expect("bound");
+        let mut tunnel = Raw::over(wire);
+        tunnel
+            .send("CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example:443\r\n\r\n")
+            .await;
+        assert_eq!(tunnel.answer_to("CONNECT").await.head.status(), 200);
+        let config = tls::client_of(&stranger, &["http/1.1"], &[version]);
+        let name = ServerName::try_from("shop.example").expect("a name");
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tunnel.into_stream());
+        let refused = within("the handshake", handshake).await;
+        assert!(refused.is_err(), "a stranger's certificate was accepted");
+        burdock.logged(&format!("client={client}")).await;
+        let log = burdock.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("client={client}")))
+            .expect("it was waited for");
+        for wanted in [
+            "WARN",
+            "the client rejects our certificate",
+            "authority=shop.example:443",
+            "have it trust the CA",
+            "burdock-ca.pem",
+            "`tls.passthrough`",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+    }
+    // Whoever trusts it goes on, and is not named.
+    let before = burdock.log().matches("rejects").count();
+    let answer = burdock.client().get("https://shop.example/").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(burdock.log().matches("rejects").count(), before);
 }
 
 #[tokio::test]
@@ -274,7 +336,7 @@ async fn serials_are_random_and_keys_are_the_leafs_own() {
         origins.push(Origin::tls(name).start().await);
     }
     let burdock = Burdock::before(&origins.iter().collect::<Vec<_>>()).await;
-    let mut serials = std::collections::BTreeSet::new();
+    let mut serials = BTreeSet::new();
     let ca_key = stdout(openssl(&[
         "x509",
         "-noout",

@@ -360,14 +360,14 @@ async fn a_fault_leaves_the_connection_open_for_the_next_request() {
 }
 
 /// A listener whose queue is full: nothing answers, nothing refuses.
-struct Deaf {
-    address: SocketAddr,
+pub(crate) struct Deaf {
+    pub(crate) address: SocketAddr,
     _listener: socket2::Socket,
     _queued: Vec<socket2::Socket>,
 }
 
 impl Deaf {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use socket2::{Domain, Socket, Type};
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");

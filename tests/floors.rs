@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["exchange"],
     &["doors", "admin"],
     &["app"],
-    &["main", "cli"],
+    &["main", "cli", "fuzz"],
 ];
 
 /// Uses that break the table on purpose: the user, what it uses, and why that is right.

@@ -22,6 +22,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod file;
 mod memory;
 pub mod redis;
 mod shared;
@@ -32,6 +33,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use file::FileAdapter;
 pub use memory::Memory;
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;

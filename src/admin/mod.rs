@@ -8,6 +8,8 @@ mod ca;
 mod cookies;
 mod etag;
 mod fork;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guard;
 mod json;
 mod problem;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::AppError;
 use crate::adapters::redis::{Redis, RedisSettings};
-use crate::adapters::{Adapter, Codec, Memory};
+use crate::adapters::{Adapter, Codec, FileAdapter, Memory};
 use crate::config::Config;
 use crate::seal::Keyring;
 
@@ -20,7 +20,13 @@ pub(super) fn stores(config: &Config) -> Result<Vec<Arc<dyn Adapter>>, AppError>
     let codec = Codec::new(keys);
     // Tells this process from the others that use the same store.
     let process: u64 = rand::random();
-    let mut adapters: Vec<Arc<dyn Adapter>> = vec![Arc::new(Memory::default())];
+    let mut adapters: Vec<Arc<dyn Adapter>> = vec![
+        Arc::new(Memory::default()),
+        Arc::new(FileAdapter::new(
+            config.adapters.file.path.clone(),
+            codec.clone(),
+        )),
+    ];
     if let Some(url) = &config.adapters.redis.url {
         let settings = RedisSettings {
             url: url.expose().to_owned(),

@@ -37,6 +37,9 @@ const METHODS: [&[u8]; 8] = [
     b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE",
 ];
 
+/// A longer word is no method, whether its end has arrived or not.
+const LONGEST_METHOD: usize = 64;
+
 /// A request line that is longer is one, whatever its end: the parser will refuse it by its size.
 const LONG_LINE: usize = 16 * 1024;
 
@@ -44,14 +47,15 @@ fn request_line(prefix: &[u8]) -> Detected {
     let end = prefix.iter().position(|byte| *byte == b'\n');
     let line = &prefix[..end.unwrap_or(prefix.len())];
     let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-        let may_be_method = !line.is_empty() && line.len() <= 64 && line.iter().all(is_token);
+        let may_be_method =
+            !line.is_empty() && line.len() <= LONGEST_METHOD && line.iter().all(is_token);
         return match may_be_method && end.is_none() {
             true => Detected::NeedMore,
             false => Detected::Opaque,
         };
     };
     let (method, target) = (&line[..space], &line[space + 1..]);
-    if method.is_empty() || !method.iter().all(is_token) {
+    if !(1..=LONGEST_METHOD).contains(&method.len()) || !method.iter().all(is_token) {
         return Detected::Opaque;
     }
     // A client of another proxy behind this tunnel: what follows is between those two.
@@ -121,6 +125,15 @@ mod tests {
                 "{:?}",
                 String::from_utf8_lossy(prefix)
             );
+        }
+    }
+
+    #[test]
+    fn a_word_too_long_for_a_method_is_none_wherever_it_was_cut() {
+        let line = |method: usize| [&vec![b'M'; method], &b" /"[..]].concat();
+        for (method, wanted) in [(64, Detected::NeedMore), (65, Detected::Opaque)] {
+            assert_eq!(detect(&line(method)), wanted);
+            assert_eq!(detect(&line(method)[..method]), wanted);
         }
     }
 

@@ -3,6 +3,8 @@
 mod accept;
 mod detect;
 mod flood;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod http;
 mod intercept;
 mod pulse;

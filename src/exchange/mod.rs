@@ -8,6 +8,8 @@ mod body;
 mod connection;
 mod deliver;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod identify;
 mod inject;
 mod interim;

@@ -4,6 +4,8 @@
 
 pub mod delta;
 pub mod formats;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod id;
 pub mod jar;
 pub mod limiter;

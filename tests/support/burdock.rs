@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, kill_process_group, prlimit};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -129,6 +129,15 @@ impl Burdock {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).expect("it is running");
+    }
+
+    /// Files of it grow no larger than so many bytes from now on; none: as large as they like.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(pid(&self.child)), Resource::Fsize, limit).expect("it is running");
     }
 
     /// Waits for its end.

@@ -95,6 +95,8 @@ pub(crate) struct Client {
     proxy: SocketAddr,
     ca_pem: Option<String>,
     alpn: &'static [&'static str],
+    /// Whether everything goes by one h2c connection, in absolute form.
+    prior_knowledge: bool,
     fields: Vec<(String, String)>,
     connect_fields: Vec<(String, String)>,
     open: HashMap<String, Sender>,
@@ -115,6 +117,7 @@ impl Client {
             proxy: server,
             ca_pem: None,
             alpn: &["http/1.1"],
+            prior_knowledge: false,
             fields: Vec::new(),
             connect_fields: Vec::new(),
             open: HashMap::new(),
@@ -126,6 +129,15 @@ impl Client {
     pub(crate) fn http2(self) -> Self {
         Self {
             alpn: &["h2"],
+            ..self
+        }
+    }
+
+    /// Speaks h2c with prior knowledge to the proxy, every request in absolute form, `https` too.
+    #[must_use]
+    pub(crate) fn h2c(self) -> Self {
+        Self {
+            prior_knowledge: true,
             ..self
         }
     }
@@ -204,7 +216,7 @@ impl Client {
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Answer> {
         let uri = request.uri().clone();
-        let secure = uri.scheme_str() == Some("https");
+        let secure = self.tunnels(&uri);
         for (name, value) in &self.fields {
             append(&mut request, name, value);
         }
@@ -283,15 +295,20 @@ impl Client {
             proxy: self.proxy,
             ca_pem: self.ca_pem.clone(),
             alpn: self.alpn,
+            prior_knowledge: self.prior_knowledge,
             fields: self.fields.clone(),
             connect_fields: self.connect_fields.clone(),
             open: shared.collect(),
         }
     }
 
+    fn tunnels(&self, uri: &Uri) -> bool {
+        uri.scheme_str() == Some("https") && !self.prior_knowledge
+    }
+
     /// The open connection for `uri`, opened where there is none.
     async fn connection(&mut self, uri: &Uri) -> Result<&mut Sender, Answer> {
-        let secure = uri.scheme_str() == Some("https");
+        let secure = self.tunnels(uri);
         let key = if secure {
             authority(uri)
         } else {
@@ -343,18 +360,15 @@ impl Client {
         if alpn.as_deref() != Some("h2") {
             return Ok(Sender::http1(stream).await);
         }
-        let (sender, connection) = within(
-            "the h2 preface",
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)),
-        )
-        .await
-        .expect("h2 is spoken");
-        tokio::spawn(connection);
-        Ok(Sender::Http2(sender))
+        Ok(Sender::http2(stream).await)
     }
 
     async fn open_plain(&self) -> Sender {
-        Sender::http1(Raw::connect(self.proxy).await.into_stream()).await
+        let stream = Raw::connect(self.proxy).await.into_stream();
+        match self.prior_knowledge {
+            true => Sender::http2(stream).await,
+            false => Sender::http1(stream).await,
+        }
     }
 }
 
@@ -373,6 +387,15 @@ impl Sender {
             .expect("an HTTP/1.1 connection needs no exchange");
         tokio::spawn(connection);
         Self::Http1(sender)
+    }
+
+    async fn http2(stream: Box<dyn Stream>) -> Self {
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = within("the h2 preface", handshake)
+            .await
+            .expect("h2 is spoken");
+        tokio::spawn(connection);
+        Self::Http2(sender)
     }
 
     async fn send(

@@ -26,6 +26,17 @@ pub(crate) use reply::{Gate, Reply};
 /// How long anything that should happen may take to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Lets this process, and the burdocks that it starts from now on, have as many descriptors as they ever may.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, most).expect("the soft limit may be as high as the hard one");
+}
+
 /// What `future` gives, within the deadline; `what` is named if it does not come.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     within_time(DEADLINE, what, future).await

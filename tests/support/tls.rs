@@ -9,7 +9,7 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// The authority that burdock is told to trust (`tls.upstream_ca_files`).
 pub(crate) static TRUSTED: LazyLock<Authority> =
@@ -79,6 +79,15 @@ impl Authority {
 
 /// Client settings that trust the authority in `ca_pem` alone.
 pub(crate) fn client(ca_pem: &str, alpn: &[&str]) -> ClientConfig {
+    client_of(ca_pem, alpn, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same with these versions of TLS alone.
+pub(crate) fn client_of(
+    ca_pem: &str,
+    alpn: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots
@@ -86,8 +95,8 @@ pub(crate) fn client(ca_pem: &str, alpn: &[&str]) -> ClientConfig {
             .expect("a certificate authority");
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
+        .with_protocol_versions(versions)
+        .expect("the provider has these versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn

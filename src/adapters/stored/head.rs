@@ -73,7 +73,7 @@ impl Codec {
             ("settings", self.settings(id, &head.settings)),
         ];
         let counted = Head::counters(&head.counters);
-        fields.extend(counted.map(|(name, count)| (name, count.to_string())));
+        fields.extend(counted.map(|(name, count)| (name, count.min(MOST).to_string())));
         fields
     }
 
@@ -159,6 +159,9 @@ impl Codec {
         Settings::deserialize(json).map_err(|error| damaged(format!("are not valid: {error}")))
     }
 }
+
+/// The greatest count that every store can hold.
+const MOST: u64 = i64::MAX as u64;
 
 /// Changes the secrets of settings in JSON where they stand.
 fn each_secret<E>(

@@ -69,7 +69,7 @@ fn record() -> Record {
     record.storage.apply(&items);
     record.counters = Counters {
         requests: 3,
-        bytes_out: u64::MAX,
+        bytes_out: 1 << 40,
         ..Counters::default()
     };
     record.revision = 9;

@@ -5,6 +5,8 @@
 //! coding gets the coded bytes.
 
 mod call;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod page;
 mod redirect;
 

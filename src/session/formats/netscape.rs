@@ -15,14 +15,14 @@ pub struct ParseError {
 
 /// Writes the cookies that have not expired, in the order of their creation.
 ///
-/// The format has neither partitions nor `SameSite`, knows whole seconds, and cannot hold a name with a tab in it, which no
-/// tool sends. Partitioned cookies are written where they go to the top-level document itself, as they do by http.
+/// The format has neither partitions nor `SameSite`, knows whole seconds, and cannot hold a name or path with a tab in it, of
+/// which no tool sends the one and no URL has the other. Partitioned cookies are written where they go to the top-level document itself, as they do by http.
 #[must_use]
 pub fn print(jar: &Jar, now: Timestamp) -> Vec<u8> {
     let mut out = b"# Netscape HTTP Cookie File\n".to_vec();
     for cookie in jar
         .live(now)
-        .filter(|cookie| is_first_party(cookie) && !cookie.name().as_bytes().contains(&b'\t'))
+        .filter(|cookie| is_first_party(cookie) && !holds_tab(cookie))
     {
         let flag = |flag| if flag { &b"TRUE"[..] } else { b"FALSE" };
         if cookie.http_only() {
@@ -129,6 +129,10 @@ fn expiry(column: &[u8]) -> Result<Option<Timestamp>, String> {
         Err(_) => return Err(EXPIRES.to_owned()),
     };
     Ok((seconds > 0).then(|| Timestamp::from_unix_seconds(seconds)))
+}
+
+fn holds_tab(cookie: &Cookie) -> bool {
+    cookie.name().as_bytes().contains(&b'\t') || cookie.path().contains('\t')
 }
 
 fn is_first_party(cookie: &Cookie) -> bool {
@@ -245,7 +249,9 @@ mod tests {
             path: "/",
         };
         let mut jar = Jar::default();
-        let lines: [&[u8]; 4] = [
+        let lines: [&[u8]; 6] = [
+            b"t\tab=1",
+            b"tab=1; Path=/\tx",
             b"a=1; Domain=shop.example; HttpOnly; Secure; Max-Age=60",
             b"own=2; Secure; Partitioned",
             b"gone=3; Max-Age=0",
@@ -255,7 +261,11 @@ mod tests {
         let other = PartitionKey::new("https://top.example", true);
         let parts = CookieParts {
             partition: other,
-            ..jar.live(NOW).nth(1).unwrap().to_parts()
+            ..jar
+                .live(NOW)
+                .find(|cookie| cookie.partition().is_some())
+                .unwrap()
+                .to_parts()
         };
         jar.put(vec![Cookie::new(parts).unwrap()], NOW);
         let wanted = "# Netscape HTTP Cookie File\n\

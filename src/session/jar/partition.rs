@@ -22,9 +22,9 @@ impl PartitionKey {
         if !matches!(url.scheme(), "http" | "https") {
             return None;
         }
-        let host = url.host_str()?;
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let top_level_site = format!("{}://{}", url.scheme(), matching::site(host)).into();
+        // A URL may have a host such as `.` or `a..`, which no site has.
+        let host = matching::canonical_host(url.host_str()?)?;
+        let top_level_site = format!("{}://{}", url.scheme(), matching::site(&host)).into();
         Some(Self {
             top_level_site,
             cross_site_ancestor,
@@ -69,6 +69,13 @@ mod tests {
             site("https://github.io"),
             Some("https://github.io".to_owned())
         );
+        assert_eq!(
+            site("https://shop.example."),
+            Some("https://shop.example".to_owned())
+        );
+        for url in ["https://./", "https://a../", "https://../"] {
+            assert_eq!(site(url), None, "{url}");
+        }
         assert_eq!(site("ftp://a.example"), None);
         assert_eq!(site("a.example"), None);
     }

@@ -138,7 +138,8 @@ impl Superseded {
             .any(|known| known.name == mark.name && known.values.contains(&mark.value))
     }
 
-    pub(super) fn apply(&mut self, mark: &EchoMark) {
+    /// Takes a mark.
+    pub fn apply(&mut self, mark: &EchoMark) {
         let place = self.names.iter().position(|known| known.name == mark.name);
         let mut known = match place {
             Some(place) => self.names.remove(place),

@@ -77,7 +77,9 @@ impl Model {
             .strip_prefix('.')
             .unwrap_or(attribute)
             .to_lowercase();
-        if PUBLIC_SUFFIXES.contains(&domain.as_str()) {
+        // An address has no hosts below it: naming it is naming none, as in Chromium.
+        let is_address = domain.ends_with(|last: char| last.is_ascii_digit());
+        if is_address || PUBLIC_SUFFIXES.contains(&domain.as_str()) {
             if domain != url.host {
                 return;
             }

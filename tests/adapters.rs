@@ -1,0 +1,4 @@
+//! The stores of sessions: what survives what, and what is told when one cannot be used.
+
+mod file;
+mod redis;
