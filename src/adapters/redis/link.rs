@@ -14,7 +14,7 @@ use super::dial::Dialer;
 use super::keys::{Keys, slot};
 use super::node::{Manner, Node, Trial};
 use super::script::{Call, Repeat};
-use super::survey::{Layout, Surveyor};
+use super::survey::Layout;
 use super::trouble::{Refusal, Trouble};
 use super::url::{Address, Servers};
 
@@ -25,36 +25,36 @@ pub(super) struct Link {
     keeper: OnceLock<AbortOnDropHandle<()>>,
 }
 
+/// What the calls and the task share.
 #[derive(Debug)]
-struct Inner {
-    dialer: Arc<Dialer>,
+pub(super) struct Inner {
+    pub(super) dialer: Arc<Dialer>,
     keys: Keys,
     process: String,
-    map: watch::Sender<Map>,
+    pub(super) map: watch::Sender<Map>,
     /// Something looks wrong: look at once.
-    nudge: Notify,
+    pub(super) nudge: Notify,
 }
 
 /// What is known of the servers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Map {
     /// None: nobody has looked yet.
-    layout: Option<Result<Arc<Layout>, Trouble>>,
-    nodes: BTreeMap<Address, Standing>,
+    pub(super) layout: Option<Result<Arc<Layout>, Trouble>>,
+    pub(super) nodes: BTreeMap<Address, Standing>,
 }
 
+/// How a server stands.
 #[derive(Clone, Debug)]
-enum Standing {
+pub(super) enum Standing {
+    /// Connected, and as it should be.
     Up(Arc<Node>),
+    /// Known to be of no use, and why.
     Down(Trouble),
 }
 
-/// How often the servers are looked at.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
-/// How often one that is gone is looked for.
-const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// A nudge waits so long, that a storm of them does not make a storm of probes.
-const CALM: Duration = Duration::from_millis(20);
+pub(super) const CALM: Duration = Duration::from_millis(20);
 
 impl Link {
     pub(super) fn new(dialer: Arc<Dialer>, keys: Keys, process: String) -> Self {
@@ -122,20 +122,21 @@ impl Link {
                 "a part of the cluster's slots has no master: see CLUSTER INFO",
             ));
         }
-        for (address, first) in layout.servers() {
-            match map.nodes.get(address) {
-                Some(Standing::Up(node)) => {
-                    let tried = node.try_out(&self.inner.trial(first)).await;
-                    tried.map_err(|error| {
-                        self.inner.nudge.notify_one();
-                        Trouble::answered(address, &error)
-                    })?;
+        let trials = layout.servers().into_iter().map(|(address, first)| {
+            let node = map.nodes.get(address);
+            async move {
+                match node {
+                    Some(Standing::Up(node)) => node.try_out(&self.inner.trial(first)).await,
+                    Some(Standing::Down(trouble)) => Err(trouble.clone()),
+                    None => Err(Trouble::silent(address)),
                 }
-                Some(Standing::Down(trouble)) => return Err(trouble.clone()),
-                None => return Err(Trouble::silent(address)),
             }
+        });
+        let tried: Result<Vec<()>, Trouble> = join_all(trials).await.into_iter().collect();
+        if tried.is_err() {
+            self.inner.nudge.notify_one();
         }
-        Ok(())
+        tried.map(|_| ())
     }
 }
 
@@ -223,113 +224,7 @@ impl Inner {
         }
     }
 
-    /// Looks after the servers for ever.
-    async fn keep(&self) {
-        let mut surveyor = Surveyor::default();
-        loop {
-            let well = self.look(&mut surveyor).await;
-            let pause = if well { PROBE_EVERY } else { RETRY_EVERY };
-            let closed = self.any_closed();
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.nudge.notified() => sleep(CALM).await,
-                () = closed => {}
-            }
-        }
-    }
-
-    /// Ends when a connection does.
-    fn any_closed(&self) -> impl Future<Output = ()> + use<> {
-        let nodes: Vec<_> = {
-            let map = self.map.borrow();
-            let up = map.nodes.values().filter_map(|standing| match standing {
-                Standing::Up(node) => Some(Arc::clone(node)),
-                Standing::Down(_) => None,
-            });
-            up.collect()
-        };
-        async move {
-            let closed = nodes.iter().map(|node| Box::pin(node.wire().closed()));
-            let closed: Vec<_> = closed.collect();
-            if closed.is_empty() {
-                std::future::pending::<()>().await;
-            }
-            futures_util::future::select_all(closed).await;
-        }
-    }
-
-    /// Looks at every server, connects to those that are not, and writes down what it found; whether all is well.
-    async fn look(&self, surveyor: &mut Surveyor) -> bool {
-        let before = self.map.borrow().clone();
-        let up = before
-            .nodes
-            .iter()
-            .filter_map(|(address, standing)| match standing {
-                Standing::Up(node) if !node.wire().is_closed() => {
-                    Some((address.clone(), node.wire().clone()))
-                }
-                _ => None,
-            });
-        let surveyed = surveyor.survey(&self.dialer, up.collect()).await;
-        let layout = match (surveyed, &before.layout) {
-            (Ok(layout), _) => Arc::new(layout),
-            // Who says where the servers are is gone; the servers may be where they were.
-            (Err(_), Some(Ok(layout))) => Arc::clone(layout),
-            (Err(trouble), known) => {
-                if !matches!(known, Some(Err(known)) if *known == trouble) {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
-                }
-                self.map.send_modify(|map| map.layout = Some(Err(trouble)));
-                return false;
-            }
-        };
-        let visits = layout.servers().into_iter().map(|(address, first)| {
-            let before = before.nodes.get(address);
-            async move { (address.clone(), self.visit(address, first, before).await) }
-        });
-        let nodes: BTreeMap<_, _> = join_all(visits).await.into_iter().collect();
-        let well = nodes
-            .values()
-            .all(|standing| matches!(standing, Standing::Up(_)));
-        self.map.send_replace(Map {
-            layout: Some(Ok(layout)),
-            nodes,
-        });
-        well
-    }
-
-    /// How one server stands.
-    async fn visit(&self, address: &Address, first: u16, before: Option<&Standing>) -> Standing {
-        if let Some(Standing::Up(node)) = before
-            && !node.wire().is_closed()
-        {
-            match node.probe().await {
-                Ok(()) => return Standing::Up(Arc::clone(node)),
-                Err(trouble) if !node.wire().is_closed() => {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
-                    return Standing::Down(trouble);
-                }
-                Err(_) => {}
-            }
-        }
-        let made = Node::connect(&self.dialer, address, &self.trial(first)).await;
-        match (made, before) {
-            (Ok(node), before) => {
-                if let Some(Standing::Down(_)) = before {
-                    tracing::info!(adapter = super::NAME, redis = %address, "Redis is back");
-                }
-                Standing::Up(Arc::new(node))
-            }
-            (Err(trouble), before) => {
-                if !matches!(before, Some(Standing::Down(known)) if *known == trouble) {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
-                }
-                Standing::Down(trouble)
-            }
-        }
-    }
-
-    fn trial(&self, first_slot: u16) -> Trial {
+    pub(super) fn trial(&self, first_slot: u16) -> Trial {
         Trial {
             key: self.keys.of_trial(first_slot),
             channel: self.keys.changes(),
@@ -376,7 +271,8 @@ impl Next {
             };
         }
         match Refusal::of(error) {
-            Refusal::ClusterDown => Self::Wait,
+            // Late by a clock that was set: the next look at the server sets ours. Late indeed, the deadline ends it.
+            Refusal::ClusterDown | Refusal::Late => Self::Wait,
             _ if error.kind() == ServerErrorKind::TryAgain.into() => Self::Wait,
             Refusal::ReadOnly | Refusal::Loading => Self::Distrust,
             Refusal::Dropped => Self::Reconnect,

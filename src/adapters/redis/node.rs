@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use redis::{RedisError, RedisResult, ServerErrorKind, Value};
-use tokio::time::Instant;
+use redis::{RedisResult, ServerErrorKind, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::dial::{Dialer, Login, PROBE_TIMEOUT, Wire};
 use super::script::{Call, Repeat, TRIAL};
-use super::trouble::{Refusal, Trouble};
+use super::trouble::Trouble;
 use super::url::Address;
 
 /// A connected server.
@@ -54,9 +54,7 @@ impl Node {
         };
         node.probe().await?;
         match node.try_out(trial).await {
-            Err(error) if Refusal::of(&error) != Refusal::Full => {
-                return Err(Trouble::answered(address, &error));
-            }
+            Err(trouble) if !trouble.is_fullness() => return Err(trouble),
             _ => {}
         }
         node.warn_of_eviction().await;
@@ -82,15 +80,15 @@ impl Node {
     }
 
     /// Does on a key of its own what all the scripts do.
-    pub(super) async fn try_out(&self, trial: &Trial) -> RedisResult<()> {
+    pub(super) async fn try_out(&self, trial: &Trial) -> Result<(), Trouble> {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let keys = [trial.key.clone()];
         let mut call = Call::new(&TRIAL, &keys, Repeat::Harmless, deadline);
         call.arg(&trial.channel).arg(&trial.process);
-        let trying = self.eval(&call, Manner::Owner);
-        match tokio::time::timeout_at(deadline, trying).await {
-            Ok(tried) => tried.map(|_| ()),
-            Err(_) => Err(late()),
+        match timeout_at(deadline, self.eval(&call, Manner::Owner)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Trouble::answered(&self.address, &error)),
+            Err(_) => Err(Trouble::silent(&self.address)),
         }
     }
 
@@ -159,9 +157,4 @@ impl Clock {
 fn micros_between(earlier: Instant, later: Instant) -> i64 {
     let span: Duration = later.saturating_duration_since(earlier);
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
-}
-
-/// The server did not answer in time.
-fn late() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }

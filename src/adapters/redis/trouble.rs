@@ -13,21 +13,27 @@ use crate::adapters::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     text: Arc<str>,
-    /// The server has refused: nothing was done.
-    refused: bool,
+    /// What the server answered; none where it did not.
+    refusal: Option<Refusal>,
 }
 
 impl Trouble {
     pub(super) fn new(text: impl fmt::Display) -> Self {
         Self {
             text: text.to_string().into(),
-            refused: false,
+            refusal: None,
         }
     }
 
     /// Whether the server has refused, so that nothing was done.
     pub(super) fn is_refusal(&self) -> bool {
-        self.refused
+        self.refusal
+            .is_some_and(|refusal| refusal != Refusal::Dropped)
+    }
+
+    /// Whether the server has no room for more, and does everything else.
+    pub(super) fn is_fullness(&self) -> bool {
+        self.refusal == Some(Refusal::Full)
     }
 
     /// No connection could be made.
@@ -62,7 +68,7 @@ impl Trouble {
     pub(super) fn answered(address: &Address, error: &RedisError) -> Self {
         let refusal = Refusal::of(error);
         Self {
-            refused: refusal != Refusal::Dropped,
+            refusal: Some(refusal),
             ..Self::explaining(refusal, address, error)
         }
     }
