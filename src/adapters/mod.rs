@@ -24,7 +24,8 @@
 pub(crate) mod conformance;
 mod file;
 mod memory;
-pub mod redis;
+mod mongodb;
+mod redis;
 mod shared;
 mod stored;
 
@@ -33,8 +34,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::redis::{InvalidRedis, Redis, RedisSettings};
 pub use file::FileAdapter;
 pub use memory::Memory;
+pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;
 

@@ -6,20 +6,21 @@ mod stores;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::build::Parts;
 pub use self::listen::{BindError, Listeners};
-use crate::adapters::redis::InvalidRedis;
+pub use self::stores::probe;
+use crate::adapters::{InvalidMongodb, InvalidRedis};
 use crate::admin;
 use crate::ca::CaError;
 use crate::config::Config;
 use crate::doors;
-use crate::registry::RegistryError;
+use crate::registry::{Registry, RegistryError};
 use crate::seal::KeyFileError;
 use crate::upstream::tls::RootsError;
 
@@ -38,6 +39,9 @@ pub enum AppError {
     /// `adapters.redis` names no Redis.
     #[error(transparent)]
     Redis(#[from] InvalidRedis),
+    /// `adapters.mongodb` is not valid.
+    #[error("adapters.mongodb: {0}")]
+    Mongodb(#[from] InvalidMongodb),
     /// The sessions cannot be set up.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -65,6 +69,7 @@ pub async fn run(
         upkeep,
     } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
     announce(&listeners, house.ca.path());
+    tokio::spawn(warn_of_stores(Arc::clone(&house.exchange.registry)));
 
     let places = Arc::new(Semaphore::new(
         house.bounds.max_connections.min(Semaphore::MAX_PERMITS),
@@ -85,7 +90,12 @@ pub async fn run(
     end.cancelled().await;
     tracing::info!(grace = ?grace, "stopping: requests in flight may finish");
     closing.cancel();
-    drain(&tasks, grace).await;
+    let deadline = Instant::now() + grace;
+    drain(&tasks, deadline, "connections of clients").await;
+    // Nobody asks for anything any more: what is left to origins is told the end, uploads are finished.
+    house.exchange.registry.close_pools();
+    let to_origins = &house.exchange.pool_terms.tasks;
+    drain(to_origins, deadline, "connections to origins").await;
     upkeep_end.cancel();
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "the last changes may not have been stored");
@@ -94,11 +104,21 @@ pub async fn run(
     Ok(())
 }
 
-async fn drain(tasks: &TaskTracker, grace: Duration) {
+/// A store that cannot be reached does not keep burdock from starting: its sessions are answered 503.
+async fn warn_of_stores(registry: Arc<Registry>) {
+    for (_, health) in registry.health().await {
+        if let Err(error) = health {
+            tracing::warn!(%error, "sessions of this adapter cannot be used");
+        }
+    }
+}
+
+async fn drain(tasks: &TaskTracker, deadline: Instant, what: &str) {
     tasks.close();
-    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+    if timeout_at(deadline, tasks.wait()).await.is_err() {
         tracing::warn!(
-            connections = tasks.len(),
+            count = tasks.len(),
+            what,
             "cutting off what did not finish within `proxy.shutdown_grace`"
         );
     }

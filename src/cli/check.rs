@@ -1,15 +1,42 @@
-//! `burdock check`: whether the configuration is valid.
+//! `burdock check`: whether the configuration is valid, and the stores that it names are there.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use tokio::runtime::Runtime;
+
+use crate::app;
 use crate::config::{Config, Sources};
 
-/// Prints what the configuration comes to, or every mistake in it.
+/// Prints what the configuration comes to, or every mistake in it; then what is wrong with its stores. Exits with 1 where one
+/// cannot be used.
 pub(super) fn run(sources: &Sources) -> ExitCode {
-    match super::load(sources) {
-        Ok(config) => super::answer(&summary(sources, &config)),
-        Err(exit) => exit,
+    let config = match super::load(sources) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&format!("cannot start threads: {error}")),
+    };
+    let health = match runtime.block_on(app::probe(&config)) {
+        Ok(health) => health,
+        Err(error) => return super::fail(&error.to_string()),
+    };
+    runtime.shutdown_background();
+    let mut text = summary(sources, &config);
+    for (name, health) in &health {
+        let verdict = health.as_ref().map_or_else(
+            |error| format!("unusable: {}", error.reason),
+            |()| "ok".into(),
+        );
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\nstore     {name} {verdict}");
+    }
+    match super::answer(&text) {
+        ExitCode::SUCCESS if health.iter().any(|(_, health)| health.is_err()) => ExitCode::FAILURE,
+        exit => exit,
     }
 }
 

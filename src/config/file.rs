@@ -139,7 +139,7 @@ listen = []
 [ca]
 leaf_validity = "48d"
 [sessions]
-default_adapter = "redis"
+default_adapter = "postgres"
 default_ttl = "2h"
 max_ttl = "1h"
 on_unknown = "invent"
@@ -147,7 +147,7 @@ on_unknown = "invent"
 match = "x"
 via = "browser"
 [adapters]
-redis.url = "redis://x"
+redis.url = "mongodb://x"
 memory = true
 "#;
         let wanted = [
@@ -161,11 +161,11 @@ memory = true
             "f:11: proxy.auth.tokens: holds a token that is empty or has other than printable ASCII without spaces",
             "f:12: prosy: unknown key; did you mean `proxy`?",
             "f:15: ca.leaf_validity: must be from 1d to 47d",
-            "f:17: sessions.default_adapter: `redis` is not supported by this version",
+            "f:17: sessions.default_adapter: must be `memory` or `file` or `redis` or `mongodb`, not `postgres`",
             "f:18: sessions.default_ttl: is longer than sessions.max_ttl, which is 1h",
             "f:20: sessions.on_unknown: must be `create` or `reject`, not `invent`",
             "f:21: routes: is not supported by this version",
-            "f:25: adapters.redis.url: is not supported by this version",
+            "f:25: adapters.redis.url: is not the address of a redis server",
             "f:26: adapters.memory: unknown key",
         ];
         assert_eq!(file(text), Err(wanted.map(str::to_owned).to_vec()));

@@ -7,12 +7,12 @@ mod turns;
 mod view;
 mod writeback;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -48,39 +48,6 @@ pub struct Registry {
     dirty: mpsc::UnboundedSender<Arc<LiveSession>>,
     /// How many sessions each adapter had when it was last asked; for while it does not answer.
     counts: Vec<AtomicU64>,
-    homes: Homes,
-}
-
-/// In which shared store an id was last seen, by the id's hash: while that store is gone, the id is not to be taken for a new
-/// one. Bounded; what is forgotten may be taken for new.
-#[derive(Debug)]
-struct Homes {
-    hasher: RandomState,
-    seen: quick_cache::sync::Cache<u64, usize>,
-}
-
-/// Ids remembered with their store.
-const HOMES: usize = 100_000;
-
-impl Homes {
-    fn new() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            seen: quick_cache::sync::Cache::new(HOMES),
-        }
-    }
-
-    fn note(&self, id: &SessionId, adapter: usize) {
-        self.seen.insert(self.hasher.hash_one(id), adapter);
-    }
-
-    fn of(&self, id: &SessionId) -> Option<usize> {
-        self.seen.get(&self.hasher.hash_one(id))
-    }
-
-    fn forget(&self, id: &SessionId) {
-        self.seen.remove(&self.hasher.hash_one(id));
-    }
 }
 
 /// What governs the sessions of a registry.
@@ -176,7 +143,6 @@ impl Registry {
             .collect();
         let registry = Arc::new(Self {
             counts: adapters.iter().map(|_| AtomicU64::new(0)).collect(),
-            homes: Homes::new(),
             adapters,
             default_adapter,
             options,
@@ -333,10 +299,14 @@ impl Registry {
                 .ok_or_else(|| RegistryError::NoAdapter(name.to_owned()))?,
             None => &self.adapters[self.default_adapter],
         };
+        let is_new = id.is_none();
         let id = id.unwrap_or_else(|| SessionId::generate(rand::random()));
         let _turn = self.turns.take(&id).await;
         let now = clock::now();
-        if self.enter(&id, now).is_some() || self.load(&id, now).await?.is_some() {
+        // An id made up here is nowhere else.
+        let taken =
+            !is_new && (self.enter(&id, now).is_some() || self.load(&id, now).await?.is_some());
+        if taken {
             return Err(RegistryError::Conflict(id));
         }
         let session = self.create_in(adapter, id.clone(), seed).await?;
@@ -376,21 +346,20 @@ impl Registry {
             .is_some_and(|session| session.expires() > now && !session.is_gone());
         let mut found = false;
         let mut silent = None;
-        for (at, adapter) in self.adapters.iter().enumerate() {
+        for adapter in &self.adapters {
             match adapter.delete(id).await {
                 Ok(was_there) => found |= was_there,
-                Err(error) if self.may_hold(at, id, live.as_ref()) => return Err(error.into()),
-                Err(error) => silent = Some(error),
+                Err(error) => silent = Some((adapter, error)),
             }
         }
-        // It may be where nobody answers.
-        if let Some(error) = silent
-            && !found
-            && !was_live
+        // It may be where nobody answers, unless it is known to live elsewhere.
+        if let Some((adapter, error)) = silent
+            && live
+                .as_ref()
+                .map_or(!found, |live| Arc::ptr_eq(&live.adapter, adapter))
         {
             return Err(error.into());
         }
-        self.homes.forget(id);
         if let Some(session) = live {
             self.unlist(&session);
             session.end();
@@ -533,35 +502,36 @@ impl Registry {
             }
         }
         let mut silent = None;
-        for (at, adapter) in self.adapters.iter().enumerate() {
+        let (shared, own): (Vec<_>, Vec<_>) = self
+            .adapters
+            .iter()
+            .partition(|adapter| adapter.shared().is_some());
+        let look = async |adapter: &Arc<dyn Adapter>| {
             let freshness = freshness(adapter.as_ref());
-            match adapter.load(id).await {
-                Ok(Some(record)) => {
-                    if adapter.shared().is_some() {
-                        self.homes.note(id, at);
-                    }
-                    return Ok(Some(self.enlist(record, Arc::clone(adapter), freshness)));
-                }
+            (Arc::clone(adapter), freshness, adapter.load(id).await)
+        };
+        let mut answers = Vec::with_capacity(self.adapters.len());
+        for adapter in own {
+            answers.push(look(adapter).await);
+            if matches!(answers.last(), Some((_, _, Ok(Some(_))))) {
+                break;
+            }
+        }
+        // All at once: of two that are silent the client waits for one.
+        if !matches!(answers.last(), Some((_, _, Ok(Some(_))))) {
+            answers.extend(join_all(shared.into_iter().map(look)).await);
+        }
+        for (adapter, freshness, answer) in answers {
+            match answer {
+                Ok(Some(record)) => return Ok(Some(self.enlist(record, adapter, freshness))),
                 Ok(None) => {}
-                Err(error) if self.may_hold(at, id, None) => silent = Some(error),
-                Err(error) => {
-                    tracing::debug!(session = %id, %error, "looked for in the other stores alone");
-                }
+                // It may be there: a second session of that name would be worse than none.
+                Err(error) => silent = Some(error),
             }
         }
         match silent {
             Some(error) => Err(error),
             None => Ok(None),
-        }
-    }
-
-    /// Whether a session of that id, found in no other store, has to be thought to be in this one while it does not answer: new
-    /// sessions are made there, or it was there when it was last seen.
-    fn may_hold(&self, at: usize, id: &SessionId, live: Option<&Arc<LiveSession>>) -> bool {
-        let adapter = &self.adapters[at];
-        match live {
-            Some(live) => Arc::ptr_eq(&live.adapter, adapter),
-            None => at == self.default_adapter || self.homes.of(id) == Some(at),
         }
     }
 
@@ -595,14 +565,7 @@ impl Registry {
             .create(record.clone(), limit.saturating_sub(elsewhere))
             .await?
         {
-            Created::Done => {
-                if adapter.shared().is_some()
-                    && let Some(at) = self.adapters.iter().position(|a| Arc::ptr_eq(a, adapter))
-                {
-                    self.homes.note(&id, at);
-                }
-                Ok(self.enlist(record, Arc::clone(adapter), freshness))
-            }
+            Created::Done => Ok(self.enlist(record, Arc::clone(adapter), freshness)),
             Created::Exists => Err(RegistryError::Conflict(id)),
             Created::Full { until } => Err(RegistryError::TooMany { limit, until }),
         }
@@ -683,6 +646,13 @@ impl Registry {
                     }
                 }
             }
+        }
+    }
+
+    /// Closes every session's connections to origins, those in use once their responses end.
+    pub fn close_pools(&self) {
+        for session in self.live.pin().values() {
+            session.pool().close();
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod burdock;
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod head;
+pub(crate) mod mongo;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod problem;

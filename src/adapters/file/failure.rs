@@ -111,6 +111,21 @@ impl Failure {
         }
     }
 
+    /// Whether it may be that of one change among several: the record that it is about, a damaged page, its size.
+    pub(super) fn is_of_one(&self) -> bool {
+        match self {
+            Self::Unreadable(_) => true,
+            Self::Sql(error) => match error.sqlite_error_code() {
+                Some(code) => matches!(
+                    code,
+                    ErrorCode::DatabaseCorrupt | ErrorCode::DiskFull | ErrorCode::SystemIoFailure
+                ),
+                None => true,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether the file has to be opened anew before anything else is done in it.
     ///
     /// Where there was no room, SQLite has taken the change back, and goes on.

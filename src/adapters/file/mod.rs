@@ -13,9 +13,13 @@
 //! reason has gone.
 
 mod failure;
+mod layout;
 mod open;
+mod parts;
 mod read;
+mod readers;
 mod rows;
+mod task;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,8 +34,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use self::failure::Failure;
-use self::open::Readers;
-use self::writer::{Change, Missing, Urgency, Writer};
+use self::readers::Readers;
+use self::task::{Change, Missing, Urgency};
+use self::writer::Writer;
 use super::{Adapter, Applied, Codec, Created, DEADLINE, Query, StoreError, StoreFuture};
 use crate::clock;
 use crate::session::delta::Delta;

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::Failure;
-use super::rows;
-use super::writer::{Missing, Urgency};
+use super::layout;
+use super::task::{Missing, Urgency};
 
 /// The file, open for the one that writes.
 pub(super) struct Opened {
@@ -53,16 +52,19 @@ impl Opened {
                 "it is empty or gone, but its `-wal` is there".to_owned(),
             ));
         }
+        if !length.is_multiple_of(PAGE) && !has_content(&beside(path, "-wal")) {
+            return Err(Failure::Damaged("it was cut short".to_owned()));
+        }
         make(path).map_err(|error| Failure::Io("make", error))?;
         let mut sql = connect(path)?;
         // Before anything is written.
-        let is_bare = rows::is_bare(&sql)?;
+        let is_bare = layout::is_bare(&sql)?;
         check(&mut sql)?;
         prepare(&sql)?;
         if is_bare {
-            rows::make_tables(&mut sql)?;
+            layout::make_tables(&mut sql)?;
         }
-        let held = rows::held(&sql)?;
+        let held = layout::held(&sql)?;
         let identity = identity(path).map_err(|error| Failure::Io("look at", error))?;
         Ok(Some(Self {
             sql,
@@ -108,81 +110,13 @@ impl Opened {
     }
 }
 
-/// Connections that read, each used by one reader at a time; some are kept.
-#[derive(Debug)]
-pub(super) struct Readers {
-    path: Arc<Path>,
-    /// Held to take one or put one back.
-    shelf: Mutex<Idle>,
-}
-
-#[derive(Debug, Default)]
-struct Idle {
-    is_open: bool,
-    /// How many times it was opened: a connection of an earlier time is not kept.
-    times: u64,
-    connections: Vec<Connection>,
-}
-
-impl Readers {
-    pub(super) fn new(path: Arc<Path>) -> Self {
-        Self {
-            path,
-            shelf: Mutex::default(),
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.shelf.lock().is_open
-    }
-
-    pub(super) fn open(&self) {
-        let mut idle = self.shelf.lock();
-        idle.is_open = true;
-        idle.times += 1;
-    }
-
-    pub(super) fn close(&self) {
-        let mut idle = self.shelf.lock();
-        idle.is_open = false;
-        idle.connections.clear();
-    }
-
-    /// Reads what is committed at this moment.
-    pub(super) fn read<T>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let (times, kept) = {
-            let mut idle = self.shelf.lock();
-            (idle.times, idle.connections.pop())
-        };
-        let sql = match kept {
-            Some(sql) => sql,
-            None => {
-                let sql = connect(&self.path)?;
-                sql.pragma_update(None, "query_only", true)?;
-                sql
-            }
-        };
-        let snapshot = sql.unchecked_transaction()?;
-        let found = work(&snapshot)?;
-        snapshot.finish()?;
-        let mut idle = self.shelf.lock();
-        if idle.is_open && idle.times == times && idle.connections.len() < KEPT {
-            idle.connections.push(sql);
-        }
-        Ok(found)
-    }
-}
-
 /// Whether there is a file, or what one has left behind.
 pub(super) fn is_there(path: &Path) -> bool {
     let is_gone = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     !is_gone || has_content(&beside(path, "-wal"))
 }
 
-fn connect(path: &Path) -> Result<Connection, Failure> {
+pub(super) fn connect(path: &Path) -> Result<Connection, Failure> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags(path, flags)?;
     // Other programs may look into the file, and hold it for a moment.
@@ -319,8 +253,8 @@ fn identity(path: &Path) -> io::Result<Identity> {
     fs::metadata(path).map(drop)
 }
 
-/// How many connections of readers are kept.
-const KEPT: usize = 4;
+/// Its pages are SQLite's by default. One that a crash tore is in the log as well.
+const PAGE: u64 = 4096;
 
 /// How long another program is waited for.
 const BUSY: Duration = Duration::from_millis(500);

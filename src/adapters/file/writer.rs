@@ -3,52 +3,25 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use rusqlite::TransactionBehavior;
 
 use super::failure::Failure;
-use super::open::{Opened, Readers};
+use super::open::Opened;
+use super::readers::Readers;
+use super::task::{Answer, Change, Missing, Outcome, Task, Urgency, Work};
 use crate::adapters::DEADLINE;
 
-/// When a change has to be on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// When it is acknowledged.
-    Now,
-    /// With the next one that is.
-    Soon,
-}
-
-/// What becomes of a file that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// It is made.
-    Make,
-    /// There is nothing to do.
-    Leave,
-}
-
-/// A transaction under way.
-pub(super) struct Change<'a> {
-    pub(super) sql: &'a Connection,
-    /// How many sessions the file holds, expired ones included.
-    pub(super) held: &'a mut u64,
-    /// Whether the change before this one failed.
-    pub(super) was_failing: bool,
-}
-
-/// What comes back: none where there is no file.
-pub(super) type Answer<T> = oneshot::Receiver<Result<Option<T>, Arc<Failure>>>;
-
-/// The thread, which ends, and is waited for, when this is dropped.
+/// The thread, which ends when this is dropped, and is waited for as long as a disk may take.
 #[derive(Debug)]
 pub(super) struct Writer {
     tasks: Option<SyncSender<Box<dyn Task>>>,
     thread: Option<JoinHandle<()>>,
+    /// Closes when the thread ends.
+    ended: Receiver<()>,
     busy: Arc<Busy>,
 }
 
@@ -56,6 +29,7 @@ impl Writer {
     pub(super) fn start(path: Arc<Path>, readers: Arc<Readers>) -> Result<Self, Failure> {
         outlive_limits();
         let (tasks, queue) = sync_channel(QUEUE);
+        let (end, ended) = sync_channel(0);
         let busy = Arc::new(Busy::default());
         let shelf = Shelf {
             path,
@@ -67,12 +41,16 @@ impl Writer {
             .name("burdock-file".to_owned())
             .spawn({
                 let busy = Arc::clone(&busy);
-                move || shelf.run(&queue, &busy)
+                move || {
+                    let _end: SyncSender<()> = end;
+                    shelf.run(&queue, &busy);
+                }
             })
             .map_err(Failure::NoThread)?;
         Ok(Self {
             tasks: Some(tasks),
             thread: Some(thread),
+            ended,
             busy,
         })
     }
@@ -87,16 +65,9 @@ impl Writer {
         if self.busy.is_stuck() {
             return Err(Failure::Slow);
         }
-        let (reply, answer) = oneshot::channel();
-        let task = Box::new(Work {
-            urgency,
-            missing,
-            work,
-            done: None,
-            reply,
-        });
+        let (task, answer) = Work::new(urgency, missing, work);
         let tasks = self.tasks.as_ref().ok_or(Failure::NoWriter)?;
-        match tasks.try_send(task) {
+        match tasks.try_send(Box::new(task)) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(Failure::Crowded),
             Err(TrySendError::Disconnected(_)) => Err(Failure::NoWriter),
@@ -110,7 +81,12 @@ impl Drop for Writer {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        if thread.join().is_err() {
+        // A disk that does not answer must not keep the process from ending.
+        if self.ended.recv_timeout(2 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(
+                "the disk of the sessions' file does not answer: the last changes may not be on it"
+            );
+        } else if thread.join().is_err() {
             tracing::error!("the thread that wrote the sessions' file ended abnormally");
         }
     }
@@ -192,12 +168,7 @@ impl Shelf {
 
     fn serve(&mut self, batch: &mut Vec<Box<dyn Task>>) {
         match self.open(batch) {
-            Err(failure) => {
-                let failure = Arc::new(failure);
-                for task in batch.drain(..) {
-                    task.answer(Outcome::Failed(Arc::clone(&failure)));
-                }
-            }
+            Err(failure) => fail(batch, failure),
             Ok(false) => {
                 for task in batch.drain(..) {
                     task.answer(Outcome::NoFile);
@@ -236,15 +207,15 @@ impl Shelf {
                     task.answer(Outcome::Done);
                 }
             }
-            Err(failure) if batch.len() == 1 => {
-                let failure = Arc::new(failure);
-                for task in batch.drain(..) {
-                    task.answer(Outcome::Failed(Arc::clone(&failure)));
-                }
-            }
+            Err(failure) if batch.len() == 1 || !failure.is_of_one() => fail(batch, failure),
             Err(_) => {
+                let begun = Instant::now();
                 for task in batch.drain(..) {
-                    self.serve(&mut vec![task]);
+                    if begun.elapsed() < DEADLINE / 2 {
+                        self.serve(&mut vec![task]);
+                    } else {
+                        task.answer(Outcome::Failed(Arc::new(Failure::Slow)));
+                    }
                 }
             }
         }
@@ -276,6 +247,13 @@ impl Shelf {
     }
 }
 
+fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
+    let failure = Arc::new(failure);
+    for task in batch.drain(..) {
+        task.answer(Outcome::Failed(Arc::clone(&failure)));
+    }
+}
+
 fn transact(
     opened: &mut Opened,
     was_failing: bool,
@@ -295,60 +273,6 @@ fn transact(
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// What became of a task.
-enum Outcome {
-    Done,
-    NoFile,
-    Failed(Arc<Failure>),
-}
-
-/// Work in the queue, whatever it returns.
-trait Task: Send {
-    fn is_urgent(&self) -> bool;
-    fn makes_file(&self) -> bool;
-    fn is_given_up(&self) -> bool;
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
-    fn answer(self: Box<Self>, outcome: Outcome);
-}
-
-struct Work<T, F> {
-    urgency: Urgency,
-    missing: Missing,
-    work: F,
-    done: Option<T>,
-    reply: oneshot::Sender<Result<Option<T>, Arc<Failure>>>,
-}
-
-impl<T: Send, F: FnMut(&mut Change<'_>) -> Result<T, Failure> + Send> Task for Work<T, F> {
-    fn is_urgent(&self) -> bool {
-        self.urgency == Urgency::Now
-    }
-
-    fn makes_file(&self) -> bool {
-        self.missing == Missing::Make
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
-        self.done = None;
-        self.done = Some((self.work)(change)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, outcome: Outcome) {
-        let result = match outcome {
-            Outcome::Done => Ok(self.done),
-            Outcome::NoFile => Ok(None),
-            Outcome::Failed(failure) => Err(failure),
-        };
-        // Nobody may be waiting any more.
-        let _ = self.reply.send(result);
-    }
 }
 
 /// Its number on Linux, macOS and the BSDs.

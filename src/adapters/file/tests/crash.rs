@@ -204,6 +204,8 @@ async fn fill_the_disk() {
     }
     let error = failed.expect("there is an end to the room");
     say(&format!("full {}", error.reason));
+    // Not a page more.
+    limit(100_000);
     assert!(adapter.health().await.is_err());
     // What is there is read, and nothing of what did not fit.
     assert_eq!(load(&adapter, &record).await.as_ref(), Some(&record));
