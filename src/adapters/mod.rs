@@ -34,7 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::redis::{InvalidRedis, Redis, RedisSettings};
+pub use self::redis::{InvalidPrefix, InvalidRedis, InvalidUrl, Redis, RedisSettings};
 pub use file::FileAdapter;
 pub use memory::Memory;
 pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};
