@@ -25,6 +25,7 @@ pub(crate) mod conformance;
 mod file;
 mod memory;
 mod mongodb;
+mod redis;
 mod shared;
 mod stored;
 
@@ -33,6 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::redis::{InvalidPrefix, InvalidRedis, InvalidUrl, Redis, RedisSettings};
 pub use file::FileAdapter;
 pub use memory::Memory;
 pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};

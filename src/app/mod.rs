@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use self::build::Parts;
 pub use self::listen::{BindError, Listeners};
 pub use self::stores::probe;
-use crate::adapters::InvalidMongodb;
+use crate::adapters::{InvalidMongodb, InvalidRedis};
 use crate::admin;
 use crate::ca::CaError;
 use crate::config::Config;
@@ -36,6 +36,9 @@ pub enum AppError {
     /// The file of `sessions.encryption_key_file` cannot be used.
     #[error("sessions.encryption_key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// `adapters.redis` names no Redis.
+    #[error(transparent)]
+    Redis(#[from] InvalidRedis),
     /// `adapters.mongodb` is not valid.
     #[error("adapters.mongodb: {0}")]
     Mongodb(#[from] InvalidMongodb),

@@ -12,6 +12,7 @@ pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod problem;
 pub(crate) mod raw;
+pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod service;
 pub(crate) mod tls;
