@@ -4,10 +4,6 @@
 
 use std::process::ExitCode;
 
-/// Measured against the system's: docs/PERFORMANCE.md says what it costs and brings.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     burdock::cli::run()
 }

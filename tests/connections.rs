@@ -2,7 +2,7 @@
 
 use crate::support::client::request;
 use crate::support::problem::assert_fault;
-use crate::support::{Burdock, Client, Origin, Raw, Reply};
+use crate::support::{Burdock, Client, Gate, Origin, Raw, Reply, tls, within};
 
 /// An origin that answers one request a connection and closes without saying so.
 async fn one_shot(name: &str) -> Origin {
@@ -178,7 +178,7 @@ async fn a_body_delimited_by_the_end_of_the_connection_arrives_whole() {
 
 #[tokio::test]
 async fn an_upstream_certificate_that_nobody_vouches_for_is_refused() {
-    let config = crate::support::tls::UNTRUSTED.server("shop.example", &["http/1.1"]);
+    let config = tls::UNTRUSTED.server("shop.example", &["http/1.1"]);
     let shop = Origin::with_tls("shop.example", config).start().await;
     let burdock = Burdock::before(&[&shop]).await;
     assert_fault(
@@ -191,7 +191,7 @@ async fn an_upstream_certificate_that_nobody_vouches_for_is_refused() {
 
 #[tokio::test]
 async fn an_upstream_certificate_for_another_name_is_refused() {
-    let config = crate::support::tls::TRUSTED.server("other.example", &["http/1.1"]);
+    let config = tls::TRUSTED.server("other.example", &["http/1.1"]);
     let shop = Origin::with_tls("shop.example", config).start().await;
     let burdock = Burdock::before(&[&shop]).await;
     assert_fault(
@@ -202,9 +202,55 @@ async fn an_upstream_certificate_for_another_name_is_refused() {
     assert_eq!(shop.requests().len(), 0);
 }
 
+/// What the answer to a request to `shop.example` says of the certificate that `params` makes, signed by `authority`.
+async fn refusal(authority: &tls::Authority, names: &[&str], days: (i64, i64)) -> String {
+    let config = authority.server_valid(names, &["http/1.1"], days);
+    let shop = Origin::with_tls("shop.example", config).start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let answer = burdock.client().get("https://shop.example/").await;
+    assert_fault(&answer, "upstream-tls", 502);
+    let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
+    assert!(detail.contains("TLS with `shop.example:443`"), "{detail}");
+    detail
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_explained_by_host_chain_and_reason() {
+    let year = |days: i64| {
+        let then = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        then.date().to_string()
+    };
+    let expired = refusal(&tls::TRUSTED, &["shop.example"], (-30, -2)).await;
+    let ended = format!("the certificate ended at {}", year(-2));
+    let issued = "by `CN=burdock test origins`";
+    assert!(
+        expired.contains(&ended) && expired.contains(issued),
+        "{expired}"
+    );
+    let early = refusal(&tls::TRUSTED, &["shop.example"], (2, 30)).await;
+    let begins = format!("the certificate begins at {}", year(2));
+    assert!(early.contains(&begins), "{early}");
+    let other = refusal(
+        &tls::TRUSTED,
+        &["other.example", "www.other.example"],
+        (-1, 30),
+    )
+    .await;
+    assert!(
+        other.contains("other.example") && other.contains("www.other.example"),
+        "{other}"
+    );
+    let unknown = refusal(&tls::UNTRUSTED, &["shop.example"], (-1, 30)).await;
+    assert!(
+        unknown.contains("`CN=nobody knows me` is not known here"),
+        "{unknown}"
+    );
+    assert!(unknown.contains("tls.upstream_ca_files"), "{unknown}");
+}
+
 #[tokio::test]
 async fn insecure_hosts_are_not_verified_and_others_still_are() {
-    let make = |name: &str| crate::support::tls::UNTRUSTED.server(name, &["http/1.1"]);
+    let make = |name: &str| tls::UNTRUSTED.server(name, &["http/1.1"]);
     let dev = Origin::with_tls("www.dev.example", make("www.dev.example"))
         .start()
         .await;
@@ -276,4 +322,94 @@ async fn a_request_without_a_session_does_not_share_its_connection_with_other_cl
     }
     let by: Vec<_> = shop.requests().iter().map(|seen| seen.connection).collect();
     assert_eq!(by, [0, 1, 0, 1]);
+}
+
+/// Answers each request with its target; after one for `/first` sends a whole answer that nobody asked for, once `late` opens.
+async fn late_bytes(mut wire: Raw, late: Gate, sent: Gate) {
+    while let Some((_, head)) = wire.next_head().await {
+        let target = head.start.split(' ').nth(1).unwrap_or_default();
+        let reply = Reply::text(target);
+        let answer = [reply.head_bytes(), target.into()].concat();
+        if wire.try_send(answer).await.is_err() {
+            return;
+        }
+        if target.starts_with("/first") {
+            late.pass().await;
+            let wrong = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+            // burdock may have closed it by then, which is as well.
+            let _ = wire.try_send(wrong).await;
+            sent.let_pass(1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_on_an_idle_connection_is_nobodys_answer() {
+    let (late, sent) = (Gate::closed(), Gate::closed());
+    let gates = (late.clone(), sent.clone());
+    let plain = Origin::tcp("shop.example", move |wire| {
+        late_bytes(wire, gates.0.clone(), gates.1.clone())
+    })
+    .await;
+    let gates = (late.clone(), sent.clone());
+    let tls = Origin::tls_tcp("shop.example", &["http/1.1"], move |wire, _| {
+        late_bytes(wire, gates.0.clone(), gates.1.clone())
+    })
+    .await;
+    let burdock = Burdock::before(&[&plain, &tls]).await;
+    for round in 0..40 {
+        let shop = [&plain, &tls][round % 2];
+        let mut client = burdock.visitor("a");
+        let first = client.get(&shop.url(&format!("/first/{round}"))).await;
+        assert_eq!(first.text(), format!("/first/{round}"));
+        late.let_pass(1);
+        within("the late bytes", sent.pass()).await;
+        let second = client.get(&shop.url(&format!("/second/{round}"))).await;
+        assert_eq!(second.text(), format!("/second/{round}"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_origin_closed_is_not_tried_with_a_body_that_can_be_sent_once() {
+    let closed = Gate::closed();
+    let closing = closed.clone();
+    let shop = Origin::tcp("shop.example", move |mut wire| {
+        let closed = closing.clone();
+        async move {
+            let Some((_, head)) = wire.next_head().await else {
+                return;
+            };
+            wire.body(head.framing()).await;
+            let _ = wire
+                .try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            drop(wire);
+            closed.let_pass(1);
+        }
+    })
+    .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    for _ in 0..20 {
+        let mut client = burdock.visitor("a");
+        let answer = client.post(&shop.url("/"), "an order").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        within("the end of the connection", closed.pass()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_goes_on_sending() {
+    let burdock = Burdock::new().start().await;
+    for _ in 0..20 {
+        let mut wire = Raw::connect(burdock.proxy).await;
+        let head = "POST http://shop.example/ HTTP/1.1\r\nHost: shop.example\r\nContent-Length: +1\r\n\r\n";
+        wire.send(head).await;
+        // Closed without a look at these, the connection would be reset, and the answer thrown away by this side's kernel.
+        for _ in 0..16 {
+            wire.send(vec![b'x'; 64 << 10]).await;
+        }
+        let answer = wire.answer().await;
+        assert_eq!(answer.head.status(), 400);
+        wire.closed().await;
+    }
 }

@@ -17,7 +17,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::support::client::request;
 use crate::support::frames::{
-    ACK, END_HEADERS, END_STREAM, Frame, Frames, code, frame, kind, request_fields, setting,
+    ACK, END_HEADERS, END_STREAM, Frame, Frames, STATUS_200, code, frame, kind, request_fields,
+    setting,
 };
 use crate::support::service::{Counted, Speaks, whole};
 use crate::support::{Burdock, Gate, Origin, Raw, Reply, tls, within};
@@ -227,6 +228,55 @@ async fn a_refused_stream_is_tried_once_more_whatever_its_method() {
     let answer = burdock.visitor("a").get("https://shop.example/").await;
     crate::support::problem::assert_fault(&answer, "upstream-protocol", 502);
     assert_eq!(count(&mut asked), 2);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_sent_again_with_its_body_as_far_as_that_is_kept() {
+    let (told, mut bodies) = mpsc::unbounded_channel();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let shop = framed("shop.example", &[], move |mut frames, _| {
+        let (told, refused) = (told.clone(), Arc::clone(&refused));
+        async move {
+            while let Some(stream) = next_request(&mut frames).await {
+                // The first attempt of each request is refused once some of its body has come, the second is read.
+                let first = refused.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+                let mut body = Vec::new();
+                frames.credit(0, 1 << 20).await;
+                frames.credit(stream, 1 << 20).await;
+                let enough = if first { 100_000 } else { usize::MAX };
+                while let Some(data) = frames.next_of(kind::DATA).await {
+                    if data.stream == stream {
+                        body.extend_from_slice(&data.payload);
+                        if data.ends_stream() || body.len() >= enough {
+                            break;
+                        }
+                    }
+                }
+                told.send(body.len()).expect("the test listens");
+                match first {
+                    true => frames.reset(stream, code::REFUSED_STREAM).await,
+                    false => frames.ok(stream, &body).await,
+                }
+            }
+        }
+    })
+    .await;
+    let burdock = Burdock::before(&[&shop]).await;
+    for mut client in [burdock.visitor("a"), burdock.visitor("b").http2()] {
+        let body = "an order".repeat(1000);
+        let answer = client.post("https://shop.example/", &body).await;
+        assert_eq!((answer.status, answer.text()), (200, body));
+        let sent = [bodies.try_recv(), bodies.try_recv()];
+        assert_eq!(sent, [Ok(8000), Ok(8000)]);
+    }
+    let large = "an order".repeat(50_000);
+    let answer = burdock
+        .visitor("c")
+        .post("https://shop.example/", &large)
+        .await;
+    crate::support::problem::assert_fault(&answer, "upstream-protocol", 502);
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("did not process the request"), "{detail}");
 }
 
 #[tokio::test]
@@ -541,5 +591,57 @@ async fn a_client_that_floods_loses_its_connection_and_others_do_not_notice() {
             visits,
         )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_response_before_it_broke_off_comes_before_the_reset() {
+    let plain = Origin::tls_tcp("old.example", &["http/1.1"], |mut wire, _| async move {
+        if wire.next_head().await.is_some() {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+                .await;
+        }
+    })
+    .await;
+    let modern = framed("new.example", &[], |mut frames, _| async move {
+        while let Some(stream) = next_request(&mut frames).await {
+            let frames_at_once = [
+                frame(kind::HEADERS, END_HEADERS, stream, STATUS_200),
+                frame(kind::DATA, 0, stream, b"hello"),
+                frame(kind::RST_STREAM, 0, stream, &code::CANCEL.to_be_bytes()),
+            ];
+            frames
+                .try_send(&frames_at_once.concat())
+                .await
+                .expect("burdock reads");
+        }
+    })
+    .await;
+    let burdock = Burdock::before(&[&plain, &modern]).await;
+    for host in ["old.example", "new.example"] {
+        let mut frames = tunnelled(&burdock, host, &[]).await;
+        for stream in (1..100).step_by(2) {
+            frames.get(stream, &format!("https://{host}/")).await;
+            let mut came = Vec::new();
+            let mut kinds = Vec::new();
+            loop {
+                let frame = within("a frame", frames.next())
+                    .await
+                    .expect("the connection lasts");
+                if frame.stream != stream {
+                    continue;
+                }
+                kinds.push(frame.kind);
+                assert!(!frame.ends_stream(), "{host}: it looks complete");
+                if frame.reset_code().is_some() {
+                    break;
+                }
+                if frame.kind == kind::DATA {
+                    came.extend_from_slice(&frame.payload);
+                }
+            }
+            assert_eq!(kinds[0], kind::HEADERS, "{host}: {kinds:?}");
+            assert_eq!(came, b"hello", "{host}: {kinds:?}");
+        }
     }
 }

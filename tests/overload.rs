@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::support::client::request;
 use crate::support::{
     Answer, Burdock, Gate, Origin, Raw, Reply, eventually, raise_descriptor_limit, within,
     within_time,
@@ -301,4 +302,30 @@ async fn a_signal_under_200_downloads_lets_each_arrive_whole() {
         streams.spawn(async move { (status, HALF + wire.take(HALF).await.len()) });
     }
     finishes(burdock, &gate, streams, 2 * HALF).await;
+}
+
+#[tokio::test]
+async fn a_signal_under_200_streams_of_one_connection_lets_each_finish() {
+    let gate = Gate::closed();
+    let fast = Origin::h2("fast.example")
+        .on("/slow", Reply::bytes(vec![b'x'; 100_000]).after(&gate))
+        .start()
+        .await;
+    let burdock = Burdock::before(&[&fast]).await;
+    let mut client = burdock.visitor("a").http2();
+    client.open("https://fast.example/").await;
+    let mut streams = JoinSet::new();
+    for _ in 0..OPEN {
+        let mut client = client.sharing_connections();
+        streams.spawn(async move {
+            let slow = request("GET", "https://fast.example/slow").header("x-session-id", "a");
+            summary(
+                &client
+                    .send(slow.body("".into()).expect("a valid request"))
+                    .await,
+            )
+        });
+    }
+    fast.seen(OPEN).await;
+    finishes(burdock, &gate, streams, 100_000).await;
 }

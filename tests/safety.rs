@@ -95,6 +95,67 @@ async fn denied_networks_are_unreachable_whatever_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_proxy_for_others_reaches_no_private_address_by_any_form_or_redirect() {
+    const TOKEN: &str = "a-token-of-this-test";
+    let shop = Origin::plain("shop.example")
+        .on("/away", Reply::redirect("http://127.0.0.2/secret"))
+        .start()
+        .await;
+    let routes = "upstream.connect_to = ['inner.example:80:10.0.0.1:80']";
+    let exposed = |config: &str| {
+        let builder = Burdock::new().flag("--listen").flag("127.0.0.1:0");
+        let builder = builder.flag("--listen").flag("0.0.0.0:0");
+        builder.config(&format!("proxy.auth.tokens = ['{TOKEN}']\n{config}"))
+    };
+    let burdock = exposed(routes).start().await;
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::127.0.0.1]",
+        "localhost",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "[fd00::1]",
+        "[fe80::1]",
+        "169.254.169.254",
+        "inner.example",
+    ] {
+        let port = if host == "inner.example" {
+            80
+        } else {
+            shop.address().port()
+        };
+        let mut client = burdock.client().credentials("a", TOKEN);
+        let answer = client.get(&format!("http://{host}:{port}/")).await;
+        assert_eq!(answer.status, 403, "{host}: {answer:?}");
+        assert_fault(&answer, "destination-denied", 403);
+        let (refused, _) = client.connect(&format!("{host}:{port}")).await;
+        assert_fault(&refused.into(), "destination-denied", 403);
+    }
+    assert_eq!(shop.connections(), 0);
+    // What is allowed is, and nothing that it redirects to.
+    let allowed = "upstream.allow = ['127.0.0.1/32']";
+    let builder = exposed(allowed).connect_to(&shop);
+    let burdock = builder.start().await;
+    let scrape = async |path: &str| {
+        let call = format!(r#"{{"url": "http://shop.example{path}"}}"#);
+        burdock.api("POST", "/api/scrape", &call).await
+    };
+    assert_eq!(scrape("/").await.status, 200);
+    assert_fault(&scrape("/away").await, "destination-denied", 403);
+}
+
+#[tokio::test]
 async fn requests_that_two_parsers_could_read_differently_get_400_and_the_end() {
     let shop = Origin::plain("shop.example").start().await;
     let burdock = Burdock::before(&[&shop]).await;
@@ -123,6 +184,41 @@ async fn requests_that_two_parsers_could_read_differently_get_400_and_the_end() 
         wire.closed().await;
     }
     assert_eq!(shop.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_behind_another_request_as_well() {
+    let shop = Origin::plain("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let good = "POST http://shop.example/good HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\r\na\n\n";
+    for (at, bad) in [
+        "GET http://shop.example/bad HTTP/1.1\nHost: shop.example\r\n\r\n",
+        "GET http://shop.example/bad HTTP/1.1\r\nHost: shop.example\nX-A: 1\r\n\r\n",
+        "POST http://shop.example/bad HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\n\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let after = "GET http://shop.example/after HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+        let mut wire = Raw::connect(burdock.proxy).await;
+        wire.send([good, bad, after].concat()).await;
+        assert_eq!(wire.answer().await.head.status(), 200, "{bad:?}");
+        assert_fault(&wire.answer().await.into(), "bad-request", 400);
+        wire.closed().await;
+        let seen = shop.requests();
+        assert_eq!(seen.len(), at + 1, "{bad:?}: {seen:?}");
+        assert!(seen.iter().all(|seen| seen.target == "/good"), "{seen:?}");
+    }
+    // A length and a coding: the request is answered, and nothing after it is read.
+    let both = "POST http://shop.example/both HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\
+                Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET http://shop.example/smuggled HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let mut wire = Raw::connect(burdock.proxy).await;
+    wire.send([good, both].concat()).await;
+    for _ in 0..2 {
+        assert_eq!(wire.answer().await.head.status(), 200);
+    }
+    wire.closed().await;
+    assert_eq!(shop.last().target, "/both");
 }
 
 #[tokio::test]

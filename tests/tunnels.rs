@@ -3,7 +3,7 @@
 use http::Version;
 
 use crate::support::problem::assert_fault;
-use crate::support::{Burdock, Origin, Reply, within};
+use crate::support::{Burdock, Origin, Reply, tls, within};
 
 #[tokio::test]
 async fn tls_in_a_tunnel_is_intercepted_with_http_1_1_and_h2() {
@@ -182,10 +182,9 @@ async fn hosts_in_passthrough_are_not_intercepted() {
         .start()
         .await;
     // Only the origin's own authority is trusted: burdock's certificate would be refused.
-    let mut client =
-        crate::support::Client::new(burdock.proxy, &crate::support::tls::TRUSTED.pem())
-            .session("a")
-            .tunnel_session("a");
+    let mut client = crate::support::Client::new(burdock.proxy, &tls::TRUSTED.pem())
+        .session("a")
+        .tunnel_session("a");
     let answer = client.get("https://www.bank.example/").await;
     assert_eq!(answer.text(), "private");
     assert_eq!(
@@ -268,6 +267,9 @@ async fn a_websocket_upgrade_passes() {
         assert_eq!(answer.head.field("x-session-id"), Some("w"));
         wire.send(b"\x81\x05hello").await;
         assert_eq!(wire.take(7).await, b"\x81\x05hello");
+        // What would be refused in HTTP is a frame like any other here.
+        wire.send(b"\x82\x05a\n\0\n\n").await;
+        assert_eq!(wire.take(7).await, b"\x82\x05a\n\0\n\n");
         let seen = origin.last();
         assert_eq!(seen.field("upgrade"), Some("websocket"));
         assert!(
@@ -328,4 +330,31 @@ async fn a_client_that_leaves_ends_the_request_at_the_origin() {
     .await;
     drop(wire);
     within("the origin sees the end", left).await.expect("told");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_trust_the_ca_is_named_in_the_log_with_the_remedy() {
+    let shop = Origin::tls("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let tunnel = burdock.client().tunnel("shop.example:443").await;
+    let trusts = tls::client(&tls::UNTRUSTED.pem(), &["http/1.1"]);
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(trusts));
+    let name = rustls::pki_types::ServerName::try_from("shop.example").expect("a name");
+    let refused = connector.connect(name, tunnel.into_stream()).await;
+    assert!(
+        refused.is_err(),
+        "nobody vouches for burdock's certificate here"
+    );
+    burdock.logged("the client rejects our certificate").await;
+    let log = burdock.log();
+    let line = log.lines().find(|line| line.contains("rejects our"));
+    let line = line.expect("it was logged");
+    for part in [
+        "shop.example:443",
+        "127.0.0.1:",
+        "burdock-ca.pem",
+        "tls.passthrough",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }

@@ -24,6 +24,8 @@
 pub(crate) mod conformance;
 mod file;
 mod memory;
+mod mongodb;
+mod redis;
 mod shared;
 mod stored;
 
@@ -32,8 +34,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::redis::{InvalidPrefix, InvalidRedis, InvalidUrl, Redis, RedisSettings};
 pub use file::FileAdapter;
 pub use memory::Memory;
+pub use mongodb::{InvalidMongodb, Mongodb, MongodbSettings};
 pub use shared::{Change, Freshness, Reservation, Reserve, Shared};
 pub use stored::Codec;
 

@@ -46,6 +46,7 @@ pub(super) fn build(
             &config.tls.upstream_ca_files,
             config.tls.insecure_hosts.clone(),
         )?),
+        tasks: TaskTracker::new(),
     });
     let (registry, upkeep) = Registry::new(
         stores(config)?,

@@ -6,15 +6,16 @@ mod stores;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::build::Parts;
 pub use self::listen::{BindError, Listeners};
 pub use self::stores::probe;
+use crate::adapters::{InvalidMongodb, InvalidRedis};
 use crate::admin;
 use crate::ca::CaError;
 use crate::config::Config;
@@ -35,6 +36,12 @@ pub enum AppError {
     /// The file of `sessions.encryption_key_file` cannot be used.
     #[error("sessions.encryption_key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// `adapters.redis` names no Redis.
+    #[error(transparent)]
+    Redis(#[from] InvalidRedis),
+    /// `adapters.mongodb` is not valid.
+    #[error("adapters.mongodb: {0}")]
+    Mongodb(#[from] InvalidMongodb),
     /// The sessions cannot be set up.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -83,7 +90,12 @@ pub async fn run(
     end.cancelled().await;
     tracing::info!(grace = ?grace, "stopping: requests in flight may finish");
     closing.cancel();
-    drain(&tasks, grace).await;
+    let deadline = Instant::now() + grace;
+    drain(&tasks, deadline, "connections of clients").await;
+    // Nobody asks for anything any more: what is left to origins is told the end, uploads are finished.
+    house.exchange.registry.close_pools();
+    let to_origins = &house.exchange.pool_terms.tasks;
+    drain(to_origins, deadline, "connections to origins").await;
     upkeep_end.cancel();
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "the last changes may not have been stored");
@@ -101,11 +113,12 @@ async fn warn_of_stores(registry: Arc<Registry>) {
     }
 }
 
-async fn drain(tasks: &TaskTracker, grace: Duration) {
+async fn drain(tasks: &TaskTracker, deadline: Instant, what: &str) {
     tasks.close();
-    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+    if timeout_at(deadline, tasks.wait()).await.is_err() {
         tracing::warn!(
-            connections = tasks.len(),
+            count = tasks.len(),
+            what,
             "cutting off what did not finish within `proxy.shutdown_grace`"
         );
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::House;
 use super::detect::{Detected, detect};
 use super::http::{self, Served};
+use super::linger::Client;
 use super::wire::Wire;
 use crate::exchange::{Connection, Door};
 
@@ -62,6 +63,7 @@ async fn serve(house: Arc<House>, stream: TcpStream, client: SocketAddr, place: 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%client, %error, "TCP_NODELAY cannot be set");
     }
+    let stream = Client::new(stream, Arc::clone(&place), &house.tasks);
     let mut wire = Wire::new(stream);
     let detecting = timeout(house.bounds.header_read_timeout, async {
         loop {

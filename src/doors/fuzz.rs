@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::detect::{Detected, detect};
 use super::flood::Flood;
-use super::pulse::Pulse;
+use super::framing::{BareLf, Framing};
 
 /// More bytes never change what was decided, and a decision comes in the end. As frames of HTTP/2, how the bytes were cut makes
 /// no difference.
@@ -33,16 +33,17 @@ pub(crate) fn first_bytes(data: &[u8]) {
     assert_eq!(flooded, cut, "cuts make a difference");
 }
 
-/// A request's head; cut anywhere it is seen to be framed in the same way.
+/// Requests; however they are cut, the same is seen of their framing.
 pub(crate) fn head(data: &[u8]) {
-    for coded in [false, true] {
-        let (at_once, by_and_by) = (Pulse::new(), Pulse::new());
-        at_once.arrived(data);
-        for byte in data {
-            by_and_by.arrived(&[*byte]);
-        }
-        let (_, whole) = at_once.begin(coded);
-        let (_, pieces) = by_and_by.begin(coded);
-        assert_eq!(whole, pieces);
+    let (mut at_once, mut by_and_by) = (Framing::new(), Framing::new());
+    let whole = at_once.follow(data).map(|flaw| match flaw {
+        BareLf::InHead(at) | BareLf::InBody(at) => at,
+    });
+    let pieces = data
+        .iter()
+        .position(|byte| by_and_by.follow(&[*byte]).is_some());
+    assert_eq!(whole, pieces, "cuts make a difference");
+    for number in 1..4 {
+        assert_eq!(at_once.is_last(number), by_and_by.is_last(number));
     }
 }

@@ -4,28 +4,28 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::House;
 use super::accept::Place;
-use super::pulse::{Answering, Framing, Overdue, Pulse};
+use super::pulse::{Answering, Overdue, Pulse};
 use super::tunnel;
 use super::wire::Wire;
+use super::written::Written;
 use crate::exchange::{Body, Connection, Door, Interim};
-use crate::fault::{Fault, Kind};
-use crate::message::fields::{PROXY_STATUS, has};
-use crate::upstream::{BodyError, RequestBody};
+use crate::message::fields::PROXY_STATUS;
+use crate::upstream::{BodyError, RequestBody, TrackedExecutor};
 
 /// A connection that requests come on.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ where
     let served = Arc::new(served);
     let pulse = Pulse::new();
     let io = TokioIo::new(wire.with_pulse(&pulse, interim));
-    let service = service_fn(|request| answer(Arc::clone(&served), Arc::clone(&pulse), request));
+    let service =
+        service_fn(|request| answer(Arc::clone(&served), Arc::clone(&pulse), None, request));
     let connection = http1::Builder::new()
         .preserve_header_case(true)
         .title_case_headers(true)
@@ -73,11 +74,18 @@ where
 {
     let served = Arc::new(served);
     let pulse = Pulse::new();
-    let shared = (Arc::clone(&served), Arc::clone(&pulse));
-    let service =
-        service_fn(move |request| answer(Arc::clone(&shared.0), Arc::clone(&shared.1), request));
+    let written = Arc::<Written>::default();
+    let shared = (
+        Arc::clone(&served),
+        Arc::clone(&pulse),
+        Arc::clone(&written),
+    );
+    let service = service_fn(move |request| {
+        let (served, pulse, written) = shared.clone();
+        answer(served, pulse, Some(written), request)
+    });
     let max_header_bytes = u32::try_from(served.house.bounds.max_header_bytes).unwrap_or(u32::MAX);
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TrackedExecutor(served.house.tasks.clone()))
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_header_list_size(max_header_bytes)
@@ -85,15 +93,17 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .serve_connection(TokioIo::new(wire.with_flood()), service);
+        .serve_connection(TokioIo::new(wire.with_flood(&written)), service);
     let mut connection = pin!(connection);
     watch(&served, &pulse, |cx, close| {
+        written.driven(cx);
         if close {
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
     })
     .await;
+    written.end();
 }
 
 /// hyper refuses a smaller read buffer.
@@ -162,23 +172,16 @@ async fn watch(
 async fn answer(
     served: Arc<Served>,
     pulse: Arc<Pulse>,
+    written: Option<Arc<Written>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
-    // In HTTP/2 there is none; the head kept is that of an HTTP/1 request.
-    let coded = has(request.headers(), &TRANSFER_ENCODING);
-    let (answering, framing) = pulse.begin(coded);
-    let close = framing == Framing::Both;
-    let mut response = match (request.method(), &served.connection.door) {
-        _ if framing == Framing::BareLf => {
-            let fault = Fault::new(
-                Kind::BadRequest,
-                "a line of the request's head ends in LF without CR",
-            );
-            fault.response(None).map(Body::full)
-        }
-        (&Method::CONNECT, Door::Proxy) => tunnel::connect(&served, request).await,
+    let answering = pulse.begin();
+    let connects = request.method() == Method::CONNECT;
+    let mut response = match &served.connection.door {
+        Door::Proxy if connects => tunnel::connect(&served, request).await,
         _ => {
-            let request = request.map(RequestBody::incoming);
+            let tasks = &served.house.tasks;
+            let request = request.map(|body| RequestBody::incoming(body, tasks));
             served
                 .house
                 .exchange
@@ -186,6 +189,9 @@ async fn answer(
                 .await
         }
     };
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || connects && response.status().is_success();
+    let close = pulse.answered(switches);
     // A request that could be read in two ways makes what follows on the connection doubtful.
     let doubtful = response.status() == StatusCode::BAD_REQUEST
         && response.headers().contains_key(PROXY_STATUS);
@@ -197,6 +203,7 @@ async fn answer(
     Ok(response.map(|body| Tracked {
         body,
         failed: None,
+        written,
         _answering: answering,
     }))
 }
@@ -205,8 +212,10 @@ async fn answer(
 #[derive(Debug)]
 struct Tracked {
     body: Body,
-    /// An error that is told with the next poll.
-    failed: Option<BodyError>,
+    /// An error that is told once what came before it has gone out, as far as it had been written when the error came.
+    failed: Option<(BodyError, u64)>,
+    /// On HTTP/2.
+    written: Option<Arc<Written>>,
     _answering: Answering,
 }
 
@@ -218,17 +227,24 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
+        let this = &mut *self;
+        if this.failed.is_none() {
+            let polled = Pin::new(&mut this.body).poll_frame(cx);
+            let Poll::Ready(Some(Err(error))) = polled else {
+                return polled;
+            };
+            let mark = this.written.as_ref().map_or(0, |written| written.mark());
+            this.failed = Some((error, mark));
+            if this.written.is_none() {
+                // hyper drops what it has not flushed when a body fails; a turn without news lets it flush what came before.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Poll::Ready(Some(Err(error))) = polled else {
-            return polled;
-        };
-        // hyper drops what it has not flushed when a body fails; a turn without news lets it flush what came before.
-        self.failed = Some(error);
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        if let (Some(written), Some((_, mark))) = (&this.written, &this.failed) {
+            ready!(written.poll(*mark, cx));
+        }
+        Poll::Ready(this.failed.take().map(|(error, _)| Err(error)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,13 +3,16 @@
 mod accept;
 mod detect;
 mod flood;
+mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod http;
 mod intercept;
+mod linger;
 mod pulse;
 mod tunnel;
 mod wire;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,12 +11,12 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::detect::{Detected, detect};
 use super::http::{Served, serve_http1, serve_http2};
 use super::intercept;
+use super::linger::Client;
 use super::wire::Wire;
 use crate::exchange::{Body, Connection, Door, Tunnel, may_leave};
 use crate::fault::{Fault, Kind};
@@ -141,7 +141,7 @@ impl Passage {
             }
         };
         // On HTTP/1 the tunnel is the client's TCP stream itself, so hyper's wrapping can go.
-        match upgraded.downcast::<TokioIo<Wire<TcpStream>>>() {
+        match upgraded.downcast::<TokioIo<Wire<Client>>>() {
             Ok(parts) => {
                 let (stream, said) = parts.io.into_inner().into_parts(&parts.read_buf);
                 self.pass(Wire::with_seen(stream, &said)).await;

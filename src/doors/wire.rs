@@ -12,7 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::flood::Flood;
+use super::framing::BareLf;
 use super::pulse::Pulse;
+use super::written::Written;
 use crate::exchange::Interim;
 use crate::fault::{Fault, Kind};
 
@@ -26,8 +28,12 @@ pub(super) struct Wire<S> {
     answer: Bytes,
     /// Set once HTTP/1 is spoken on it.
     pulse: Option<Arc<Pulse>>,
+    /// Nothing more is read of a client whose message could be read in two ways.
+    refused: bool,
     /// Set once HTTP/2 is spoken on it.
     flood: Option<Flood>,
+    /// Likewise: told when all is written.
+    written: Option<Arc<Written>>,
     /// The client has closed its half; how long that is kept from hyper.
     ended: Option<Pin<Box<Sleep>>>,
     /// Interim responses to be written where hyper has nothing under way.
@@ -47,7 +53,9 @@ impl<S> Wire<S> {
             seen: BytesMut::new(),
             answer: Bytes::new(),
             pulse: None,
+            refused: false,
             flood: None,
+            written: None,
             ended: None,
             interim: None,
             between: true,
@@ -65,17 +73,40 @@ impl<S> Wire<S> {
     /// The same stream, on which HTTP/1 will be spoken.
     pub(super) fn with_pulse(mut self, pulse: &Arc<Pulse>, interim: Arc<Interim>) -> Self {
         self.interim = Some(interim);
-        if !self.seen.is_empty() {
-            pulse.arrived(&self.seen);
-        }
         self.pulse = Some(Arc::clone(pulse));
+        if !self.seen.is_empty()
+            && let Some(flaw) = pulse.arrived(&self.seen)
+        {
+            let mut seen = std::mem::take(&mut self.seen);
+            let left = self.refuse(flaw, &mut seen);
+            seen.truncate(left);
+            seen.unsplit(std::mem::take(&mut self.seen));
+            self.seen = seen;
+        }
         self
     }
 
     /// The same stream, on which HTTP/2 will be spoken.
-    pub(super) fn with_flood(mut self) -> Self {
+    pub(super) fn with_flood(mut self, written: &Arc<Written>) -> Self {
         self.flood = Some(Flood::new(std::time::Instant::now()));
+        self.written = Some(Arc::clone(written));
         self
+    }
+
+    /// Has hyper refuse what could be read in two ways, as it refuses whatever it cannot read; how many of `bytes` it gets.
+    ///
+    /// A head is spoilt by a NUL in place of the bare LF, and completed, since hyper looks at complete ones only. A body breaks
+    /// off.
+    fn refuse(&mut self, flaw: BareLf, bytes: &mut [u8]) -> usize {
+        self.refused = true;
+        match flaw {
+            BareLf::InHead(at) => {
+                bytes[at] = 0;
+                self.seen.extend_from_slice(b"\r\n\r\n");
+                at + 1
+            }
+            BareLf::InBody(at) => at,
+        }
     }
 
     /// What has been looked at.
@@ -124,6 +155,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             }
             return Poll::Ready(Ok(()));
         }
+        if this.refused {
+            return Poll::Ready(Err(bare_lf()));
+        }
         if let Some(ended) = &mut this.ended {
             return match this.pulse.as_ref().is_some_and(|pulse| !pulse.is_quiet()) {
                 true => ended.as_mut().poll(cx).map(Ok),
@@ -142,7 +176,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(Ok(()));
         };
         if !new.is_empty() {
-            pulse.arrived(new);
+            if let Some(flaw) = pulse.arrived(new) {
+                let left = this.refuse(flaw, &mut buf.filled_mut()[before..]);
+                buf.set_filled(before + left);
+                if left == 0 {
+                    return Poll::Ready(Err(bare_lf()));
+                }
+            }
         } else if buf.remaining() > 0 && !pulse.is_quiet() {
             let mut ended = Box::pin(tokio::time::sleep(HALF_CLOSE_GRACE));
             let gone = ended.as_mut().poll(cx);
@@ -151,6 +191,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn bare_lf() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a line ends in LF without CR")
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
@@ -285,7 +329,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         // hyper flushes when it has written all it has.
         this.between = true;
         ready!(this.poll_interim(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        if let Some(written) = &this.written {
+            written.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -649,6 +649,13 @@ impl Registry {
         }
     }
 
+    /// Closes every session's connections to origins, those in use once their responses end.
+    pub fn close_pools(&self) {
+        for session in self.live.pin().values() {
+            session.pool().close();
+        }
+    }
+
     fn sweep_pools(&self) {
         let now = Instant::now();
         for session in self.live.pin().values() {

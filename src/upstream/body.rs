@@ -12,8 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
+use tokio_util::task::TaskTracker;
 
 use super::pool::Lease;
+use super::source::{Kept, Source};
 
 /// The error of a body that broke off, whichever side broke it.
 pub type BodyError = Box<dyn Error + Send + Sync>;
@@ -80,22 +82,54 @@ impl Hold {
     }
 }
 
-#[derive(Debug, Default)]
-enum Source {
-    #[default]
-    Empty,
-    Full(Bytes),
-    Incoming(Incoming),
+/// The way back to a body that was given to a connection.
+#[derive(Debug)]
+pub(super) struct Replay {
+    kept: Arc<Mutex<Kept>>,
+    progress: Option<Arc<Progress>>,
+}
+
+impl Replay {
+    /// The body from its beginning; `None` where too much of it was sent.
+    ///
+    /// Whoever holds the body that was given away finds it at its end.
+    pub(super) fn into_body(self) -> Option<RequestBody> {
+        let source = self.kept.lock().again()?;
+        if let Some(progress) = &self.progress {
+            progress.sent.store(0, Ordering::Relaxed);
+        }
+        Some(RequestBody {
+            source,
+            progress: self.progress,
+            held: None,
+        })
+    }
+
+    /// The response has begun: nothing has to be kept any more.
+    pub(super) fn forget(&self) {
+        self.kept.lock().lose();
+    }
 }
 
 impl RequestBody {
-    /// The body of a client's request, streamed as it arrives.
-    pub fn incoming(body: Incoming) -> Self {
+    /// Keeps what is sent from here on, so that it can be sent again; `None` where there is no body.
+    pub(super) fn keep(&mut self) -> Option<Replay> {
+        if self.is_empty() {
+            return None;
+        }
+        Some(Replay {
+            kept: self.source.keep(),
+            progress: self.progress.clone(),
+        })
+    }
+
+    /// The body of a client's request, streamed as it arrives; what nobody reads of it is drained by a task of `tasks`.
+    pub fn incoming(body: Incoming, tasks: &TaskTracker) -> Self {
         if body.is_end_stream() {
             return Self::default();
         }
         Self {
-            source: Source::Incoming(body),
+            source: Source::arriving(body, tasks),
             progress: Some(Arc::default()),
             held: None,
         }
@@ -142,35 +176,6 @@ impl RequestBody {
     }
 }
 
-impl Drop for RequestBody {
-    /// An origin may answer without reading the body. What is on its way from the client is then read and thrown away: dropped
-    /// unread it would have the client's stream reset before its response is looked at (RFC 9113, section 8.1).
-    fn drop(&mut self) {
-        if let Source::Incoming(body) = std::mem::take(&mut self.source)
-            && !body.is_end_stream()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(tokio::time::timeout(LONGEST_DRAIN, drain(body)));
-        }
-    }
-}
-
-/// Reads the rest of a body, if it is not more than [`MOST_DRAINED`].
-async fn drain(mut body: Incoming) {
-    let mut left = MOST_DRAINED;
-    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-    {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
-        }
-    }
-}
-
-/// How long, and how much of, a body is read that nobody wants any more.
-const LONGEST_DRAIN: Duration = Duration::from_secs(5);
-const MOST_DRAINED: usize = 1 << 20;
-
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -186,14 +191,7 @@ impl Body for RequestBody {
             }
             self.held = None;
         }
-        let frame = match &mut self.source {
-            Source::Empty => None,
-            Source::Full(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Source::Incoming(body) => match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(Into::into)),
-            },
-        };
+        let frame = ready!(self.source.poll_frame(cx));
         let data = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
             Some(Err(_)) | None => 0,
@@ -201,26 +199,15 @@ impl Body for RequestBody {
         if let Some(progress) = &self.progress {
             progress.sent.fetch_add(data, Ordering::Relaxed);
         }
-        if !matches!(frame, Some(Ok(_))) || matches!(self.source, Source::Full(_)) {
-            self.source = Source::Empty;
-        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Full(_) => false,
-            Source::Incoming(body) => body.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(body) => body.size_hint(),
-        }
+        self.source.size_hint()
     }
 }
 

@@ -49,6 +49,17 @@ pub enum UpstreamError {
         /// hyper's account of it.
         source: hyper::Error,
     },
+    /// The origin said that it did nothing with the request, as it may whatever the method (RFC 9113, section 8.7).
+    #[error(
+        "`{authority}` did not process the request (HTTP/2 REFUSED_STREAM or GOAWAY), nor a second time, or too much of its \
+         body was gone to send it a second time; it is safe to send again"
+    )]
+    Refused {
+        /// The origin.
+        authority: Authority,
+        /// hyper's account of it.
+        source: hyper::Error,
+    },
     /// The origin's answer delimits its body in a way that could be read in two.
     #[error("`{authority}` delimits its response by {what}")]
     Framing {
@@ -75,7 +86,9 @@ impl UpstreamError {
             .source()
             .and_then(|source| source.downcast_ref::<std::io::Error>())
             .map(std::io::Error::kind);
-        if source.is_user() {
+        if matches!(h2_reason(&source), Some(H2::Unprocessed)) {
+            Self::Refused { authority, source }
+        } else if source.is_user() {
             Self::RequestBody { source }
         } else if source.is_incomplete_message()
             || source.is_closed()
@@ -99,12 +112,12 @@ impl UpstreamError {
     /// Whether sending the same request again may do better, and what must hold for that.
     pub(super) fn retry(&self) -> Retry {
         let reason = match self {
+            // RFC 9113, sections 6.8 and 8.7: not processed, whatever the method.
+            Self::Refused { .. } => return Retry::Unprocessed,
             Self::Closed { source, .. } | Self::Protocol { source, .. } => h2_reason(source),
             _ => return Retry::Never,
         };
         match (self, reason) {
-            // RFC 9113, sections 6.8 and 8.7: not processed, whatever the method.
-            (_, Some(H2::Unprocessed)) => Retry::Unprocessed,
             (_, Some(H2::WantsHttp1)) => Retry::OverHttp1,
             (_, Some(H2::Broken)) => Retry::OverHttp1IfIdempotent,
             (Self::Closed { .. }, None) => Retry::IfIdempotent,
@@ -217,6 +230,9 @@ impl From<UpstreamError> for Fault {
             }
             UpstreamError::Closed { source, .. } => Self::new(Kind::UpstreamProtocol, detail)
                 .proxy_error("connection_terminated")
+                .caused_by(source),
+            UpstreamError::Refused { source, .. } => Self::new(Kind::UpstreamProtocol, detail)
+                .proxy_error("destination_unavailable")
                 .caused_by(source),
             UpstreamError::Framing { .. } => Self::new(Kind::UpstreamProtocol, detail),
             UpstreamError::Protocol { source, .. } => {

@@ -1,9 +1,13 @@
 //! The byte stream to an origin, with TLS or without.
 
-use std::io;
+use std::io::{self, ErrorKind, Read as _};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -12,9 +16,104 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub enum Stream {
     /// Cleartext.
-    Tcp(TcpStream),
+    Tcp(Socket),
     /// TLS, its handshake done.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A TCP connection of which can be read what the runtime does not know of yet.
+///
+/// Between two turns of its reactor the runtime takes a socket for empty that was empty when it last read of it.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    look: Look,
+}
+
+/// Whether a [`Socket`] asks the kernel when the runtime knows of nothing to read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Look(Arc<AtomicBool>);
+
+impl Look {
+    /// Runs `read`, in which the socket asks the kernel: a system call, where nothing has come.
+    pub(super) fn closely<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::Relaxed);
+        let read = read();
+        self.0.store(false, Ordering::Relaxed);
+        read
+    }
+}
+
+impl Socket {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self {
+            tcp,
+            look: Look::default(),
+        }
+    }
+
+    pub(super) fn look(&self) -> Look {
+        self.look.clone()
+    }
+}
+
+/// Whether the other side has neither sent anything that was not read, nor closed.
+pub(super) fn is_quiet(tcp: &TcpStream) -> bool {
+    let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+    peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.tcp).poll_read(cx, buf);
+        if read.is_ready() || !this.look.0.load(Ordering::Relaxed) {
+            return read;
+        }
+        // The waker is registered by now; at worst it is woken for what is read here.
+        match (&*SockRef::from(&this.tcp)).read(buf.initialize_unfilled()) {
+            Ok(count) => {
+                buf.advance(count);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
 }
 
 macro_rules! each {

@@ -3,18 +3,21 @@
 mod body;
 pub mod dial;
 mod error;
+mod executor;
 mod io;
 pub mod policy;
 mod pool;
 mod reached;
 mod relay;
 mod send;
+mod source;
 mod spare;
 pub mod tls;
 
 pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
-pub use io::Stream;
+pub use executor::TrackedExecutor;
+pub use io::{Socket, Stream};
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use reached::Reached;
 pub use relay::{Side, relay};

@@ -16,9 +16,11 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Sleep;
+use tokio_util::task::TaskTracker;
 
 use super::body::RequestBody;
-use super::io::Stream;
+use super::executor::TrackedExecutor;
+use super::io::{Look, Stream};
 use super::tls::{SessionTls, UpstreamTls};
 use crate::message::{Authority, Scheme};
 
@@ -40,6 +42,8 @@ pub struct Terms {
     pub idle_timeout: Duration,
     /// Roots and verifier; tickets are each pool's own.
     pub tls: Arc<UpstreamTls>,
+    /// What goes on without a request: HTTP/2 connections, and uploads whose responses came early.
+    pub tasks: TaskTracker,
 }
 
 /// The connections of one owner.
@@ -123,7 +127,7 @@ impl Pool {
             if known != origin {
                 return false;
             }
-            entry.idle.retain_mut(|connection| !connection.is_dead());
+            while entry.idle.pop_if(|newest| newest.is_dead()).is_some() {}
             !entry.idle.is_empty() || entry.h2.as_ref().is_some_and(|h2| !h2.is_closed())
         })
     }
@@ -209,6 +213,11 @@ impl Pool {
     /// Remembers which protocol an origin chose.
     pub(super) fn learn(&self, origin: &Origin, protocol: Protocol) {
         self.state.lock().entry(origin).protocol = Some(protocol);
+    }
+
+    /// Runs what drives connections that many requests share; each ends when the last of them and the pool have let go.
+    pub(super) fn executor(&self) -> TrackedExecutor {
+        TrackedExecutor(self.terms.tasks.clone())
     }
 
     /// Offers a new HTTP/2 connection to later requests.
@@ -327,6 +336,7 @@ type H1Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 pub(super) struct H1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
     connection: H1Connection,
+    look: Look,
     /// A connection that has ended must not be polled again.
     ended: bool,
     idle_since: Instant,
@@ -335,10 +345,15 @@ pub(super) struct H1 {
 }
 
 impl H1 {
-    pub(super) fn new(sender: http1::SendRequest<RequestBody>, connection: H1Connection) -> Self {
+    pub(super) fn new(
+        sender: http1::SendRequest<RequestBody>,
+        connection: H1Connection,
+        look: Look,
+    ) -> Self {
         Self {
             sender,
             connection,
+            look,
             ended: false,
             idle_since: Instant::now(),
             timer: None,
@@ -368,8 +383,11 @@ impl H1 {
         !self.ended && self.sender.is_ready()
     }
 
+    /// Whether the connection is of no use to another request. What has come on it that nobody asked for is read here, and ends
+    /// it, so that it does not become the next request's answer; TLS tickets, which come like that, are taken in.
     fn is_dead(&mut self) -> bool {
-        !self.is_usable(&mut Context::from_waker(Waker::noop()))
+        let look = self.look.clone();
+        look.closely(|| !self.is_usable(&mut Context::from_waker(Waker::noop())))
     }
 }
 
@@ -422,7 +440,8 @@ impl Lease {
         // Nobody drives an idle connection, and this one still has a body to send.
         if self.uploads && connection.is_dead() {
             if !connection.ended {
-                tokio::spawn(finish_upload(
+                let tasks = &self.pool.terms.tasks;
+                tasks.spawn(finish_upload(
                     connection,
                     Arc::clone(&self.pool),
                     self.origin.clone(),

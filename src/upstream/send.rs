@@ -11,14 +11,15 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-use super::body::{RequestBody, ResponseBody, Upload};
+use super::body::{Replay, RequestBody, ResponseBody, Upload};
 use super::dial::Dialer;
 use super::error::{Retry, UpstreamError};
-use super::io::Stream;
+use super::io::{Socket, Stream};
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
 use super::reached::Reached;
 use super::spare::Spare;
@@ -85,8 +86,8 @@ impl Upstream {
     /// The request's URI gives the path only. An upgrade is sent where the fields ask for one.
     ///
     /// A connection that was idle may turn out to be closed. A request none of which was written is sent again on
-    /// another; one without a body is sent once more if it is idempotent, or if the origin says that it did nothing with
-    /// it. An origin whose HTTP/2 is broken, or that wants HTTP/1.1, is asked by that for a while.
+    /// another; one of whose body no more was sent than is kept goes once more if it is idempotent, or if the origin says that
+    /// it did nothing with it. An origin whose HTTP/2 is broken, or that wants HTTP/1.1, is asked by that for a while.
     ///
     /// # Errors
     /// [`UpstreamError`], of the last attempt.
@@ -120,24 +121,29 @@ impl Upstream {
             };
             // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
             let may_fail = reused || matches!(way, Way::Http2(_));
-            let again =
-                (may_fail && !retried && request.body().is_empty()).then(|| Again::of(&request));
+            let again = (may_fail && !retried).then(|| Again::of(&mut request));
             let sent = match way {
                 Way::Http1(lease) => self.over_http1(lease, origin, request).await,
                 Way::Http2(h2) => self.over_http2(h2, pool, origin, request).await,
             };
             match sent {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if let Some(replay) = again.and_then(|again| again.replay) {
+                        replay.forget();
+                    }
+                    return Ok(answer);
+                }
                 // Nothing of it was written. Every pass uses up an idle connection, so this ends.
                 Err(Unsent {
                     request: Some(unsent),
                     ..
                 }) if reused => request = *unsent,
                 Err(Unsent { error, .. }) => {
-                    match again.filter(|again| may_repeat(error.retry(), &again.method)) {
+                    let again = again.filter(|again| may_repeat(error.retry(), &again.method));
+                    match again.and_then(Again::into_request) {
                         Some(again) => {
                             retried = true;
-                            request = again.into_request();
+                            request = again;
                         }
                         None => return Err(error),
                     }
@@ -159,6 +165,8 @@ impl Upstream {
             Some(spare) => spare.into_stream(),
             None => self.dial(&origin.authority).await?.into_stream(),
         };
+        let tcp = Socket::new(tcp);
+        let look = tcp.look();
         let (stream, protocol) = if origin.scheme.is_secure() {
             let alpn = match need {
                 Need::Any if !pool.avoids_http2(origin) => Alpn::Both,
@@ -188,10 +196,11 @@ impl Upstream {
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(hyper)?;
-                Way::Http1(pool.lease(origin, H1::new(sender, connection)))
+                Way::Http1(pool.lease(origin, H1::new(sender, connection, look)))
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                let executor = pool.executor();
+                let (sender, connection) = http2::Builder::new(executor.clone())
                     .timer(TokioTimer::new())
                     .initial_stream_window_size(H2_STREAM_WINDOW)
                     .initial_connection_window_size(H2_CONNECTION_WINDOW)
@@ -200,7 +209,7 @@ impl Upstream {
                     .map_err(hyper)?;
                 let authority = origin.authority.clone();
                 // The task ends when the last sender is dropped: the pool's and those of requests in flight.
-                tokio::spawn(async move {
+                executor.execute(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%authority, %error, "HTTP/2 connection ended");
                     }
@@ -413,7 +422,7 @@ async fn wait_for(done: &tokio::sync::Notify, pool: &Pool, origin: &Origin) {
     }
 }
 
-/// Whether a request without a body may be sent a second time.
+/// Whether a request may be sent a second time.
 fn may_repeat(retry: Retry, method: &Method) -> bool {
     match retry {
         Retry::Unprocessed | Retry::OverHttp1 => true,
@@ -422,16 +431,19 @@ fn may_repeat(retry: Retry, method: &Method) -> bool {
     }
 }
 
-/// A request without a body, to be sent a second time. Fields are kept as a list, since cloning a map costs several
-/// allocations; how the client spelt their names is not kept for the few requests that need this.
+/// A request to be sent a second time. Fields are kept as a list, since cloning a map costs several allocations; how the
+/// client spelt their names is not kept for the few requests that need this.
 struct Again {
     method: Method,
     uri: Uri,
     fields: Vec<(HeaderName, HeaderValue)>,
+    /// `None` where there is no body.
+    replay: Option<Replay>,
 }
 
 impl Again {
-    fn of(request: &Request<RequestBody>) -> Self {
+    fn of(request: &mut Request<RequestBody>) -> Self {
+        let replay = request.body_mut().keep();
         let mut fields = Vec::with_capacity(request.headers().len());
         fields.extend(
             request
@@ -443,17 +455,23 @@ impl Again {
             method: request.method().clone(),
             uri: request.uri().clone(),
             fields,
+            replay,
         }
     }
 
-    fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::default());
+    /// The request; `None` where too much of its body was sent.
+    fn into_request(self) -> Option<Request<RequestBody>> {
+        let body = match self.replay {
+            Some(replay) => replay.into_body()?,
+            None => RequestBody::default(),
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         for (name, value) in self.fields {
             request.headers_mut().append(name, value);
         }
-        request
+        Some(request)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A connection that a CONNECT made, before it is known what will be spoken on it.
 
 use std::io;
-use std::task::{Context, Poll, Waker};
 
-use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+
+use super::io::is_quiet;
 
 /// A TCP connection to an origin on which nothing has been said by us.
 #[derive(Debug)]
@@ -26,18 +26,9 @@ impl Spare {
         Ok(self.0.peek(&mut [0]).await? > 0)
     }
 
-    /// Whether it is still open, as far as is known here.
+    /// Whether it is still open, and nothing came on it that would be taken for an answer.
     pub(super) fn is_open(&self) -> bool {
-        let mut byte = [0];
-        let mut byte = ReadBuf::new(&mut byte);
-        match self
-            .0
-            .poll_peek(&mut Context::from_waker(Waker::noop()), &mut byte)
-        {
-            Poll::Ready(Ok(read)) => read > 0,
-            Poll::Ready(Err(_)) => false,
-            Poll::Pending => true,
-        }
+        is_quiet(&self.0)
     }
 
     /// The connection itself, for bytes that are none of our business.

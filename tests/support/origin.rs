@@ -99,6 +99,8 @@ impl Origin {
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.connected();
+                // What is sent is there, and does not wait for an acknowledgement of what came before.
+                stream.set_nodelay(true).expect("TCP_NODELAY is set");
                 tokio::spawn(serve(Raw::over(stream)));
             }
         });

@@ -40,11 +40,20 @@ impl Authority {
 
     /// A certificate for `names` and its key, both PEM.
     pub(crate) fn leaf(&self, names: &[&str]) -> (String, String) {
+        self.leaf_valid(names, None)
+    }
+
+    fn leaf_valid(&self, names: &[&str], days: Option<(i64, i64)>) -> (String, String) {
         let bare = |name: &&str| name.trim_matches(['[', ']']).to_owned();
         let names: Vec<String> = names.iter().map(bare).collect();
         let mut params = CertificateParams::new(names).expect("names and addresses");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        if let Some((from, to)) = days {
+            let now = time::OffsetDateTime::now_utc();
+            params.not_before = now + time::Duration::days(from);
+            params.not_after = now + time::Duration::days(to);
+        }
         let key = KeyPair::generate().expect("a key");
         let leaf = params
             .signed_by(&key, &self.0)
@@ -59,7 +68,20 @@ impl Authority {
 
     /// Server settings with one certificate for all `names`.
     pub(crate) fn server_of(&self, names: &[&str], alpn: &[&str]) -> ServerConfig {
-        let (leaf, key) = self.leaf(names);
+        Self::serving(self.leaf(names), alpn)
+    }
+
+    /// The same, valid from so many days from now to so many.
+    pub(crate) fn server_valid(
+        &self,
+        names: &[&str],
+        alpn: &[&str],
+        days: (i64, i64),
+    ) -> ServerConfig {
+        Self::serving(self.leaf_valid(names, Some(days)), alpn)
+    }
+
+    fn serving((leaf, key): (String, String), alpn: &[&str]) -> ServerConfig {
         let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).expect("our own certificate");
         let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).expect("our own key");
         let provider = Arc::new(aws_lc_rs::default_provider());

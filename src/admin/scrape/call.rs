@@ -12,6 +12,7 @@ use super::redirect::{Hop, uri};
 use crate::admin::json::Object;
 use crate::admin::problem::Problem;
 use crate::message::fields::X_BURDOCK_RENDER;
+use crate::session::settings::GivenNames;
 
 /// A call, ready to be made.
 #[derive(Debug)]
@@ -145,10 +146,12 @@ fn read_headers(value: Option<Value>) -> Result<HeaderMap, Problem> {
             format!("must not have more than {MAX_HEADERS} fields"),
         ));
     }
+    let mut names = GivenNames::default();
     for (name, value) in members {
         let invalid = |reason| Err(Problem::invalid(format!("headers.{name}"), reason));
-        let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
-            return invalid("is not a field name");
+        let field = match names.read(&name) {
+            Ok(field) => field,
+            Err(reason) => return invalid(reason),
         };
         if is_reserved(&field) {
             return invalid("belongs to the connection or to burdock and cannot be set");
@@ -159,9 +162,7 @@ fn read_headers(value: Option<Value>) -> Result<HeaderMap, Problem> {
         let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) else {
             return invalid("is not a field value");
         };
-        if headers.insert(field, value).is_some() {
-            return invalid("is given twice in different case");
-        }
+        headers.insert(field, value);
     }
     Ok(headers)
 }

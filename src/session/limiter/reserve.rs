@@ -91,7 +91,7 @@ impl Rate {
             let ahead = tat.saturating_sub(tolerance).saturating_sub(now);
             Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
         };
-        let patience = i64::try_from(patience.as_micros()).unwrap_or(DAY);
+        let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
         let granted = cells(tat, patience.min(LONGEST_PATIENCE)).min(i64::from(wanted));
         let waits = (0..granted)
             .map(|cell| wait(tat.saturating_add(cell.saturating_mul(interval))))

@@ -46,6 +46,13 @@ impl LimiterState {
         }
     }
 
+    /// The buckets that are not full, and when each is; the empty name is the one that hosts share.
+    pub fn buckets(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        let shared = self.tat.iter().map(|tat| ("", timestamp(*tat)));
+        let hosts = self.hosts.iter();
+        shared.chain(hosts.map(|(host, tat)| (&**host, timestamp(*tat))))
+    }
+
     /// When the emptiest bucket is full; `None` where all are.
     #[must_use]
     pub fn full_at(&self) -> Option<Timestamp> {

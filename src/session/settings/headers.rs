@@ -1,26 +1,43 @@
 //! The fields that a session adds to its requests, and those it may not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use http::{HeaderName, HeaderValue};
 
 use super::fields::{Field, InvalidField};
+
+/// Names of fields as somebody gave them, each of which may be there once, whatever its case.
+#[derive(Debug, Default)]
+pub struct GivenNames(HashSet<HeaderName>);
+
+impl GivenNames {
+    /// Reads the next one (RFC 9110, section 5.1).
+    ///
+    /// # Errors
+    /// What is wrong with it, for whoever gave it.
+    pub fn read(&mut self, text: &str) -> Result<HeaderName, &'static str> {
+        let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "is not a field name")?;
+        match self.0.insert(name.clone()) {
+            true => Ok(name),
+            false => Err("is given twice in different case"),
+        }
+    }
+}
 
 pub(super) fn read(field: &Field<'_>) -> Result<BTreeMap<String, String>, InvalidField> {
     let entries = field.entries()?;
     if entries.len() > MAX_FIELDS {
         return field.invalid(format!("must not have more than {MAX_FIELDS} fields"));
     }
-    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut headers = BTreeMap::new();
+    let mut names = GivenNames::default();
     for (name, field) in entries {
-        let Ok(canonical) = HeaderName::from_bytes(name.as_bytes()) else {
-            return field.invalid("is not a field name");
+        let canonical = match names.read(name) {
+            Ok(canonical) => canonical,
+            Err(reason) => return field.invalid(reason),
         };
         if is_reserved(canonical.as_str()) {
             return field.invalid("cannot be set by a session");
-        }
-        if headers.keys().any(|other| other.eq_ignore_ascii_case(name)) {
-            return field.invalid("is given twice in different case");
         }
         let value = field.text()?;
         if value.len() > MAX_VALUE || !is_value(value) {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 pub use self::fields::InvalidField;
+pub use self::headers::GivenNames;
 pub use self::proxy_url::{InvalidProxyUrl, ProxyScheme, ProxyUrl};
 
 /// The settable fields of a session (docs/INTERFACE.md, section 6) besides `id` and `adapter`.

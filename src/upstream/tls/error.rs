@@ -6,6 +6,7 @@ use std::io;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 
+use super::chain::{Presented, Refusal};
 use super::verify::is_ca_as_server;
 use crate::message::Authority;
 use crate::session::time::Timestamp;
@@ -17,6 +18,8 @@ pub struct TlsError {
     pub authority: Authority,
     /// What was wrong.
     pub reason: Reason,
+    /// What was presented where the certificate was at fault, the origin's own first.
+    pub chain: Vec<Presented>,
     source: io::Error,
 }
 
@@ -53,7 +56,8 @@ impl TlsError {
         let tls = source
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let reason = match tls {
+        let refusal = tls.and_then(Refusal::within);
+        let reason = match refusal.map(|refusal| &refusal.error).or(tls) {
             Some(error) => Reason::of(error),
             None if source.kind() == io::ErrorKind::UnexpectedEof => Reason::Closed,
             None => Reason::Transport,
@@ -61,6 +65,9 @@ impl TlsError {
         Self {
             authority: authority.clone(),
             reason,
+            chain: refusal
+                .map(|refusal| refusal.chain.clone())
+                .unwrap_or_default(),
             source,
         }
     }
@@ -69,6 +76,7 @@ impl TlsError {
         Self {
             authority: authority.clone(),
             reason: Reason::NoServerName,
+            chain: Vec::new(),
             source: io::ErrorKind::InvalidInput.into(),
         }
     }
@@ -125,6 +133,13 @@ fn timestamp(time: UnixTime) -> Timestamp {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TLS with `{}`: {}", self.authority, self.reason)?;
+        if let (Reason::UnknownIssuer, Some(last)) = (&self.reason, self.chain.last()) {
+            write!(f, ": `{}` is not known here", last.issuer)?;
+        }
+        for (at, presented) in self.chain.iter().enumerate() {
+            let before = if at == 0 { "; presented was" } else { " and" };
+            write!(f, "{before} {presented}")?;
+        }
         match self.reason {
             Reason::UnknownIssuer => write!(
                 f,

@@ -5,6 +5,7 @@
 //! tell by a resumed handshake that two sessions come from one place.
 
 mod accept_any;
+mod chain;
 mod error;
 mod roots;
 mod tickets;
@@ -26,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
+pub use self::chain::Presented;
 pub use self::error::{Reason, TlsError};
 pub use self::roots::RootsError;
 
@@ -408,10 +410,17 @@ mod tests {
         let stranger = Origin::self_signed("shop.example", VALID, IsCa::NoCa).0;
         let error = stranger.reason(&session, "shop.example").await;
         assert_eq!(error.reason, Reason::UnknownIssuer);
+        let [presented] = &error.chain[..] else {
+            panic!("one certificate: {:?}", error.chain)
+        };
+        assert_eq!(presented.subject, presented.issuer, "it is self-signed");
         assert_eq!(
             error.to_string(),
-            "TLS with `shop.example:443`: the certificate is signed by no trusted root; add its root to \
-             `tls.upstream_ca_files`, or `shop.example` to `tls.insecure_hosts`"
+            format!(
+                "TLS with `shop.example:443`: the certificate is signed by no trusted root: `{}` is not known here; presented \
+                 was {presented}; add its root to `tls.upstream_ca_files`, or `shop.example` to `tls.insecure_hosts`",
+                presented.issuer
+            )
         );
         let expired = pki
             .origin("shop.example", (-30, -1))

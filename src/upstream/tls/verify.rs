@@ -12,6 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::chain::Refusal;
 use super::roots::Roots;
 
 /// rustls's verifier, with one thing added.
@@ -41,13 +42,7 @@ impl Verifier {
         }
     }
 
-    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.named.iter().any(|named| named == certificate)
-    }
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -67,6 +62,24 @@ impl ServerCertVerifier for Verifier {
             }
             verified => verified,
         }
+    }
+
+    fn is_named(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.named.iter().any(|named| named == certificate)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(|error| Refusal::of(error, end_entity, intermediates))
     }
 
     fn verify_tls12_signature(
@@ -144,7 +157,10 @@ mod tests {
         let name = ServerName::try_from("shop.example").expect("a name");
         let outcome =
             verifier.verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now());
-        assert_eq!(outcome.err(), Some(CertificateError::UnknownIssuer.into()));
+        let refused = outcome.expect_err("no root");
+        let refusal = Refusal::within(&refused).expect("what was presented");
+        assert_eq!(refusal.error, CertificateError::UnknownIssuer.into());
+        assert_eq!(refusal.chain.len(), 1);
         assert!(!verifier.supported_verify_schemes().is_empty());
     }
 }
