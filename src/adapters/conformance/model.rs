@@ -174,13 +174,13 @@ pub(super) async fn changes_at_once_have_an_order(store: &Store<'_>) {
     let key = item("https://shop.example", Area::LocalStorage, "k");
     let deltas: Vec<_> = (0..48)
         .map(|n: u64| {
-            let line = if n % 3 == 0 {
+            let line = if n.is_multiple_of(3) {
                 "sid=; Max-Age=0".to_owned()
             } else {
                 format!("sid={n}")
             };
             let mut delta = cookies(received(&Jar::default(), &SHOP, &[&line]));
-            if n % 4 == 0 {
+            if n.is_multiple_of(4) {
                 delta.storage.remove(key.clone());
             } else {
                 delta.storage.set(key.clone(), &n.to_string());

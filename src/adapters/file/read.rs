@@ -1,7 +1,6 @@
 //! Records out of the file.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
@@ -45,34 +44,24 @@ pub(super) fn list(
         i64::try_from(query.limit).unwrap_or(i64::MAX).into(),
     ];
     // The first label leads to its sessions in the order of their ids, the others are looked up for each.
-    let mut text = format!("SELECT {COLUMNS} FROM ");
+    let (mut from, mut ordered) = ("session s", "s.id");
     let mut conditions = String::new();
-    let mut ordered = "s.id";
-    for (at, (name, value)) in query.labels.iter().enumerate() {
-        let parameter = values.len() + 1;
-        let which = format!("name = ?{parameter} AND value = ?{}", parameter + 1);
-        let written = if at == 0 {
-            ordered = "l.id";
-            text.push_str("label l JOIN ");
-            write!(
-                conditions,
-                " AND l.session = s.no AND l.{}",
-                which.replace("AND ", "AND l.")
-            )
+    for (name, value) in &query.labels {
+        let (at, next) = (values.len() + 1, values.len() + 2);
+        let condition = if conditions.is_empty() {
+            (from, ordered) = ("label l JOIN session s ON s.no = l.session", "l.id");
+            format!(" AND l.name = ?{at} AND l.value = ?{next}")
         } else {
-            write!(
-                conditions,
-                " AND EXISTS (SELECT 1 FROM label WHERE session = s.no AND {which})"
+            format!(
+                " AND EXISTS (SELECT 1 FROM label WHERE session = s.no AND name = ?{at} AND value = ?{next})"
             )
         };
-        written.expect("writing to a string succeeds");
+        conditions.push_str(&condition);
         values.extend([name.clone().into(), value.clone().into()]);
     }
-    write!(
-        text,
-        "session s WHERE {ordered} > ?1 AND s.expires > ?2{conditions} ORDER BY {ordered} LIMIT ?3"
-    )
-    .expect("writing to a string succeeds");
+    let text = format!(
+        "SELECT {COLUMNS} FROM {from} WHERE {ordered} > ?1 AND s.expires > ?2{conditions} ORDER BY {ordered} LIMIT ?3"
+    );
     let mut statement = sql.prepare_cached(&text)?;
     let heads = statement.query_map(params_from_iter(values), stored_head)?;
     heads

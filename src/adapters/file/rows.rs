@@ -147,13 +147,15 @@ pub(super) fn sweep(change: &mut Change<'_>, now: Timestamp) -> Result<u64, Fail
     Ok(swept as u64)
 }
 
-/// Whether the file does its work; where the last change failed, whether it can be written again.
+/// Whether the file does its work; where it could not be written, whether it can be again.
 pub(super) fn probe(change: &mut Change<'_>) -> Result<(), Failure> {
     let sql = change.sql;
     sql.query_row("SELECT no FROM session LIMIT 1", [], |_| Ok(()))
         .optional()?;
-    if change.was_failing {
+    if *change.failing {
+        // What it is already; it is written all the same.
         sql.pragma_update(None, "user_version", LAYOUT)?;
+        *change.failing = false;
     }
     Ok(())
 }

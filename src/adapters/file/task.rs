@@ -30,8 +30,8 @@ pub(super) struct Change<'a> {
     pub(super) sql: &'a Connection,
     /// How many sessions the file holds, expired ones included.
     pub(super) held: &'a mut u64,
-    /// Whether the change before this one failed.
-    pub(super) was_failing: bool,
+    /// Whether the file could not be written, and has not been since.
+    pub(super) failing: &'a mut bool,
 }
 
 /// What comes back: none where there is no file.

@@ -222,18 +222,13 @@ impl Shelf {
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Task>]) -> Result<(), Failure> {
-        let was_failing = self.failing;
         let opened = self.opened.as_mut().ok_or(Failure::Missing)?;
         let held = opened.held;
-        let result = transact(opened, was_failing, batch);
-        self.failing = match &result {
-            Ok(()) => false,
-            // A record that does not read says nothing of the file.
-            Err(Failure::Unreadable(_)) => was_failing,
-            Err(_) => true,
-        };
+        let result = transact(opened, &mut self.failing, batch);
         if let Err(failure) = &result {
             opened.held = held;
+            // A record that does not read says nothing of the file.
+            self.failing |= !matches!(failure, Failure::Unreadable(_));
             if failure.is_lasting() {
                 self.close();
             }
@@ -256,11 +251,12 @@ fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
 
 fn transact(
     opened: &mut Opened,
-    was_failing: bool,
+    failing: &mut bool,
     batch: &mut [Box<dyn Task>],
 ) -> Result<(), Failure> {
     let urgent = batch.iter().any(|task| task.is_urgent());
     opened.set_urgency(if urgent { Urgency::Now } else { Urgency::Soon })?;
+    let before = opened.sql.total_changes();
     let transaction = opened
         .sql
         .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -268,10 +264,11 @@ fn transact(
         task.run(&mut Change {
             sql: &transaction,
             held: &mut opened.held,
-            was_failing,
+            failing,
         })?;
     }
     transaction.commit()?;
+    *failing &= opened.sql.total_changes() == before;
     Ok(())
 }
 

@@ -206,6 +206,7 @@ async fn fill_the_disk() {
     say(&format!("full {}", error.reason));
     // Not a page more.
     limit(100_000);
+    assert_eq!(adapter.count().await.unwrap(), 1);
     assert!(adapter.health().await.is_err());
     // What is there is read, and nothing of what did not fit.
     assert_eq!(load(&adapter, &record).await.as_ref(), Some(&record));
