@@ -139,12 +139,11 @@ async fn watch(
         }
         // Nearly every turn is the connection's. The task and so its waker stay the same, so that being registered once is
         // enough until there is news.
-        if !closed && (!listening || house_closes.is_cancelled()) {
-            if closing.as_mut().poll(cx).is_ready() {
-                closed = true;
-                if let Poll::Ready(ended) = drive(cx, true) {
-                    return Poll::Ready(Ok(ended));
-                }
+        let has_news = !closed && (!listening || house_closes.is_cancelled());
+        if has_news && closing.as_mut().poll(cx).is_ready() {
+            closed = true;
+            if let Poll::Ready(ended) = drive(cx, true) {
+                return Poll::Ready(Ok(ended));
             }
         }
         if !listening || look.is_elapsed() {

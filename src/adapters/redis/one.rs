@@ -60,19 +60,20 @@ impl Redis {
             Err(trouble) => {
                 // Where it may have been created, the room is not given back before somebody has seen that it was not.
                 if trouble.is_refusal() {
-                    self.unlist(&[(id.clone(), score)], deadline).await?;
+                    noted(id, self.unlist(&[(id.clone(), score)], deadline).await);
                 }
                 return Err(trouble.into());
             }
         };
         match reply.first().map(String::as_str) {
             Some("done") => {
-                self.note(id, &score, "", deadline).await?;
+                // Somebody may have found the entry without its session, and taken it off.
+                noted(id, self.note(id, &score, "", deadline).await);
                 Ok(Created::Done)
             }
             Some("exists") => {
                 let expires = reply.get(1).ok_or_else(|| Trouble::garbled("create"))?;
-                self.note(id, expires, &score, deadline).await?;
+                noted(id, self.note(id, expires, &score, deadline).await);
                 Ok(Created::Exists)
             }
             _ => Err(Trouble::garbled("create").into()),
@@ -117,9 +118,7 @@ impl Redis {
             }
             (Ok(None), Ok(listed)) => self.reap(id, &listed, deadline).await.map(|_| ()),
         };
-        if let Err(trouble) = corrected {
-            tracing::debug!(adapter = NAME, session = %id, "the index is not right yet: {trouble}");
-        }
+        noted(id, corrected);
         Ok(match applied? {
             Some((revision, _)) => Applied::Done { revision },
             None => Applied::Gone,
@@ -195,11 +194,11 @@ impl Redis {
         let deadline = deadline();
         match self.remove(id, false, deadline).await? {
             Removed::Live(expires) => {
-                self.unlist(&[(id.clone(), expires)], deadline).await?;
+                noted(id, self.unlist(&[(id.clone(), expires)], deadline).await);
                 Ok(true)
             }
             Removed::Expired(expires) | Removed::Kept(expires) => {
-                self.unlist(&[(id.clone(), expires)], deadline).await?;
+                noted(id, self.unlist(&[(id.clone(), expires)], deadline).await);
                 Ok(false)
             }
             Removed::None => Ok(false),
@@ -228,6 +227,14 @@ impl Redis {
             before: Timestamp::from_micros(before),
             at: Timestamp::from_micros(at),
         }))
+    }
+}
+
+/// What was to be done to the index, which is a hint, after its session was done with: whoever comes across the entry sets
+/// right what was not.
+fn noted<T>(id: &SessionId, done: Result<T, Trouble>) {
+    if let Err(trouble) = done {
+        tracing::debug!(adapter = NAME, session = %id, "the index is not right yet: {trouble}");
     }
 }
 
