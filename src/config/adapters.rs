@@ -29,7 +29,7 @@ section! {
 section! {
     /// A Redis server, or several as a cluster or behind Sentinel.
     pub struct RedisAdapter {
-        /// redis://, rediss://, redis+cluster://H:P[,H:P] or redis+sentinel://H:P[,H:P]/SERVICE[/DB].
+        /// redis://, rediss://, redis+cluster://H:P,H:P or redis+sentinel://H:P,H:P/SERVICE/DB.
         url: Option<StoreUrl> = "";
         /// What every key begins with.
         key_prefix: KeyPrefix = "burdock:";

@@ -273,6 +273,10 @@ impl Pool {
     }
 }
 
+/// A connection that has been idle for less is not asked again by a system call: what its origin sends so soon after a response
+/// might as well arrive while the next request is on its way, and no origin gives up an idle connection so fast.
+const LOOK_CLOSELY_AFTER: Duration = Duration::from_millis(10);
+
 /// How long an origin whose HTTP/2 was found broken is asked by HTTP/1.1.
 const AVOID_HTTP2_FOR: Duration = Duration::from_secs(600);
 
@@ -386,6 +390,9 @@ impl H1 {
     /// Whether the connection is of no use to another request. What has come on it that nobody asked for is read here, and ends
     /// it, so that it does not become the next request's answer; TLS tickets, which come like that, are taken in.
     fn is_dead(&mut self) -> bool {
+        if self.idle_since.elapsed() < LOOK_CLOSELY_AFTER {
+            return !self.is_usable(&mut Context::from_waker(Waker::noop()));
+        }
         let look = self.look.clone();
         look.closely(|| !self.is_usable(&mut Context::from_waker(Waker::noop())))
     }

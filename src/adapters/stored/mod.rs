@@ -5,7 +5,7 @@
 //! - the **head**, one value a field ([`Codec::head`]): times, counters, settings;
 //! - **cookies**, each under its [field](cookie_field), as [JSON](Codec::cookie);
 //! - **items** of storage, by origin, each under its [field](Codec::item_fields), as [JSON](Codec::item);
-//! - **marks** of stale values in the order in which they were made, as text ([`EchoMark`]'s `Display`), of which a store may
+//! - **marks** of stale values in the order in which they were made, as text (`EchoMark`'s `Display`), of which a store may
 //!   forget all but the newest [`MAX_MARKS`];
 //! - the limiter's state, as the store sees fit.
 //!
