@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
+use futures_util::join;
 use tokio::time::sleep;
 
+use super::NAME;
 use super::link::{CALM, Inner, Map, Standing};
 use super::node::Node;
 use super::survey::Surveyor;
@@ -55,37 +57,36 @@ impl Inner {
 
     /// Looks at every server, connects to those that are not, and writes down what it found; whether all is well.
     async fn look(&self, surveyor: &mut Surveyor) -> bool {
-        let before = self.map.borrow().clone();
-        let up = before
-            .nodes
-            .iter()
-            .filter_map(|(address, standing)| match standing {
-                Standing::Up(node) if !node.wire().is_closed() => {
-                    Some((address.clone(), node.wire().clone()))
-                }
-                _ => None,
-            });
-        let surveyed = surveyor.survey(&self.dialer, up.collect()).await;
-        let layout = match (surveyed, &before.layout) {
+        let Map { layout, nodes } = self.map.borrow().clone();
+        let up = nodes.into_values().filter_map(|standing| match standing {
+            Standing::Up(node) if !node.wire().is_closed() => Some(node),
+            _ => None,
+        });
+        let up: Vec<_> = up.collect();
+        let wires = up.iter();
+        let wires = wires.map(|node| (node.address().clone(), node.wire().clone()));
+        let survey = surveyor.survey(&self.dialer, wires.collect());
+        let probes = join_all(up.iter().map(|node| self.probe(node)));
+        let layout = match (join!(survey, probes).0, layout) {
             (Ok(layout), _) => Arc::new(layout),
             // Who says where the servers are is gone; the servers may be where they were.
-            (Err(_), Some(Ok(layout))) => Arc::clone(layout),
+            (Err(_), Some(Ok(layout))) => layout,
             (Err(trouble), known) => {
-                if !matches!(known, Some(Err(known)) if *known == trouble) {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
+                if !matches!(known, Some(Err(known)) if known == trouble) {
+                    tracing::warn!(adapter = NAME, "{trouble}");
                 }
                 self.map.send_modify(|map| map.layout = Some(Err(trouble)));
                 return false;
             }
         };
+        let known = self.map.borrow().nodes.clone();
         let visits = layout.servers().into_iter().map(|(address, first)| {
-            let before = before.nodes.get(address);
-            async move { (address.clone(), self.visit(address, first, before).await) }
+            let known = known.get(address);
+            async move { (address.clone(), self.visit(address, first, known).await) }
         });
         let nodes: BTreeMap<_, _> = join_all(visits).await.into_iter().collect();
-        let well = nodes
-            .values()
-            .all(|standing| matches!(standing, Standing::Up(_)));
+        let is_up = |standing: &Standing| matches!(standing, Standing::Up(_));
+        let well = nodes.values().all(is_up);
         self.map.send_replace(Map {
             layout: Some(Ok(layout)),
             nodes,
@@ -93,31 +94,38 @@ impl Inner {
         well
     }
 
-    /// How one server stands.
-    async fn visit(&self, address: &Address, first: u16, before: Option<&Standing>) -> Standing {
-        if let Some(Standing::Up(node)) = before
+    /// Whether a server still answers. That one is silent is written down at once, whatever others take their time for; one
+    /// that has closed its connection may only have been started anew.
+    async fn probe(&self, node: &Node) {
+        let Err(trouble) = node.probe().await else {
+            return;
+        };
+        if !node.wire().is_closed() {
+            tracing::warn!(adapter = NAME, "{trouble}");
+            let address = node.address().clone();
+            self.map.send_modify(|map| {
+                map.nodes.insert(address, Standing::Down(trouble));
+            });
+        }
+    }
+
+    /// How a server stands that stood so, having been connected to if need be.
+    async fn visit(&self, address: &Address, first: u16, known: Option<&Standing>) -> Standing {
+        if let Some(Standing::Up(node)) = known
             && !node.wire().is_closed()
         {
-            match node.probe().await {
-                Ok(()) => return Standing::Up(Arc::clone(node)),
-                Err(trouble) if !node.wire().is_closed() => {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
-                    return Standing::Down(trouble);
-                }
-                Err(_) => {}
-            }
+            return Standing::Up(Arc::clone(node));
         }
-        let made = Node::connect(&self.dialer, address, &self.trial(first)).await;
-        match (made, before) {
-            (Ok(node), before) => {
-                if let Some(Standing::Down(_)) = before {
-                    tracing::info!(adapter = super::NAME, redis = %address, "Redis is back");
+        match Node::connect(&self.dialer, address, &self.trial(first)).await {
+            Ok(node) => {
+                if let Some(Standing::Down(_)) = known {
+                    tracing::info!(adapter = NAME, redis = %address, "Redis is back");
                 }
                 Standing::Up(Arc::new(node))
             }
-            (Err(trouble), before) => {
-                if !matches!(before, Some(Standing::Down(known)) if *known == trouble) {
-                    tracing::warn!(adapter = super::NAME, "{trouble}");
+            Err(trouble) => {
+                if !matches!(known, Some(Standing::Down(known)) if *known == trouble) {
+                    tracing::warn!(adapter = NAME, "{trouble}");
                 }
                 Standing::Down(trouble)
             }
