@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Place;
+use crate::upstream::write_gathered;
 
 /// A client's TCP connection. Dropped before the client has closed it, it lingers.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl AsyncWrite for Client {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.stream().poll_write_vectored(cx, slices);
+        let written = write_gathered(this.stream(), cx, slices);
         this.note_written(written)
     }
 

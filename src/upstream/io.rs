@@ -63,6 +63,32 @@ pub(super) fn is_quiet(tcp: &TcpStream) -> bool {
     peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
+/// So many bytes are copied together rather than gathered by the kernel: a head, and a small body with it.
+const SMALL: usize = 2048;
+
+/// Writes `slices` by one `send` where they are few bytes or one slice, else by `writev`.
+///
+/// `writev` goes through the layer of files, and costs a quarter of a microsecond more than `send` and this copy.
+pub(crate) fn write_gathered(
+    tcp: Pin<&mut TcpStream>,
+    cx: &mut Context<'_>,
+    slices: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if let [only] = slices {
+        return tcp.poll_write(cx, only);
+    }
+    if slices.iter().map(|slice| slice.len()).sum::<usize>() > SMALL {
+        return tcp.poll_write_vectored(cx, slices);
+    }
+    let mut together = [0; SMALL];
+    let mut filled = 0;
+    for slice in slices {
+        together[filled..][..slice.len()].copy_from_slice(slice);
+        filled += slice.len();
+    }
+    tcp.poll_write(cx, &together[..filled])
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -100,7 +126,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, slices)
+        write_gathered(Pin::new(&mut self.get_mut().tcp), cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -17,6 +17,7 @@ pub mod tls;
 pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
 pub use executor::TrackedExecutor;
+pub(crate) use io::write_gathered;
 pub use io::{Socket, Stream};
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use reached::Reached;
