@@ -21,7 +21,7 @@ use crate::support::frames::{
     setting,
 };
 use crate::support::service::{Counted, Speaks, whole};
-use crate::support::{Burdock, Gate, Origin, Raw, Reply, tls, within};
+use crate::support::{Burdock, DEADLINE, Gate, Origin, Raw, Reply, tls, within, within_time};
 
 /// As many octets as any window may have (RFC 9113, section 6.9.1), less the 65,535 that it has at first.
 const UNBOUNDED: u32 = (1 << 31) - 1 - 65_535;
@@ -204,6 +204,36 @@ async fn refusing(refusals: usize, code: u32) -> (Origin, mpsc::UnboundedReceive
 
 fn count(asked: &mut mpsc::UnboundedReceiver<()>) -> usize {
     std::iter::from_fn(|| asked.try_recv().ok()).count()
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_an_origin_closes_and_the_next_request_gets_another() {
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let shop = framed("shop.example", &[], move |mut frames, connection| {
+        let ended = ended.clone();
+        async move {
+            while let Some(stream) = next_request(&mut frames).await {
+                frames.ok(stream, connection.to_string().as_bytes()).await;
+            }
+            ended.send(connection).expect("the test listens");
+        }
+    })
+    .await;
+    let burdock = Burdock::new()
+        .config("[upstream]\nidle_timeout = '1s'")
+        .connect_to(&shop)
+        .start()
+        .await;
+    let mut client = burdock.visitor("a");
+    for connection in ["0", "0"] {
+        let answer = client.get("https://shop.example/").await;
+        assert_eq!(answer.text(), connection);
+    }
+    // Connections are looked through every five seconds.
+    let end = within_time(3 * DEADLINE, "the end of the connection", ends.recv()).await;
+    assert_eq!(end, Some(0));
+    let answer = client.get("https://shop.example/").await;
+    assert_eq!(answer.text(), "1");
 }
 
 #[tokio::test]

@@ -96,24 +96,28 @@ async fn clients(burdock: &Burdock) -> [Client; 2] {
 
 #[tokio::test]
 async fn a_download_of_300_mib_through_interception_takes_less_than_16_mib() {
-    let shop = Origin::tls("shop.example")
-        .on("/big", Reply::zeros(SIZE))
-        .start()
-        .await;
-    let burdock = Burdock::before(&[&shop]).await;
-    for mut client in clients(&burdock).await {
-        let grown = growth(&burdock, download(&mut client)).await;
-        assert!(grown < ALLOWED, "{} KiB more", grown >> 10);
+    for origin in [Origin::tls, Origin::h2] {
+        let shop = origin("shop.example")
+            .on("/big", Reply::zeros(SIZE))
+            .start()
+            .await;
+        let burdock = Burdock::before(&[&shop]).await;
+        for mut client in clients(&burdock).await {
+            let grown = growth(&burdock, download(&mut client)).await;
+            assert!(grown < ALLOWED, "{} KiB more", grown >> 10);
+        }
     }
 }
 
 #[tokio::test]
 async fn an_upload_of_300_mib_through_interception_takes_less_than_16_mib() {
-    let shop = Origin::tls("shop.example").start().await;
-    let burdock = Burdock::before(&[&shop]).await;
-    for mut client in clients(&burdock).await {
-        let grown = growth(&burdock, upload(&mut client)).await;
-        assert!(grown < ALLOWED, "{} KiB more", grown >> 10);
-        assert_eq!(shop.last().body_length, SIZE);
+    for origin in [Origin::tls, Origin::h2] {
+        let shop = origin("shop.example").start().await;
+        let burdock = Burdock::before(&[&shop]).await;
+        for mut client in clients(&burdock).await {
+            let grown = growth(&burdock, upload(&mut client)).await;
+            assert!(grown < ALLOWED, "{} KiB more", grown >> 10);
+            assert_eq!(shop.last().body_length, SIZE);
+        }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
 use super::pool::Lease;
+use super::shared::Stay;
 use super::source::{Kept, Source};
 
 /// The error of a body that broke off, whichever side broke it.
@@ -244,12 +245,25 @@ impl Upload {
 #[derive(Debug)]
 pub struct ResponseBody {
     body: Incoming,
-    lease: Option<Lease>,
+    /// Until the body has ended.
+    taken: Option<Taken>,
+}
+
+/// The part of a connection that a response has for itself.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// All of it, which is driven by whoever reads the body.
+    Http1(Lease),
+    /// A stream.
+    Http2(#[expect(dead_code, reason = "held for its drop")] Stay),
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Incoming, lease: Option<Lease>) -> Self {
-        let mut this = Self { body, lease };
+    pub(super) fn new(body: Incoming, taken: Taken) -> Self {
+        let mut this = Self {
+            body,
+            taken: Some(taken),
+        };
         if this.body.is_end_stream() {
             this.give_back();
         }
@@ -257,7 +271,7 @@ impl ResponseBody {
     }
 
     fn give_back(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Some(Taken::Http1(lease)) = self.taken.take() {
             lease.give_back();
         }
     }
@@ -291,14 +305,14 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = match &mut this.lease {
-            None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
-            Some(lease) => ready!(poll_driven(&mut this.body, lease, cx)),
+        let frame = match &mut this.taken {
+            Some(Taken::Http1(lease)) => ready!(poll_driven(&mut this.body, lease, cx)),
+            Some(Taken::Http2(_)) | None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
         };
         match &frame {
             Some(Ok(_)) if !this.body.is_end_stream() => {}
             Some(Ok(_)) | None => this.give_back(),
-            Some(Err(_)) => this.lease = None,
+            Some(Err(_)) => this.taken = None,
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

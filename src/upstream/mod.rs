@@ -10,6 +10,7 @@ mod pool;
 mod reached;
 mod relay;
 mod send;
+mod shared;
 mod source;
 mod spare;
 pub mod tls;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::body::RequestBody;
 use super::executor::TrackedExecutor;
 use super::io::{Look, Stream};
+use super::shared::{H2, Stay};
 use super::tls::{SessionTls, UpstreamTls};
 use crate::message::{Authority, Scheme};
 
@@ -76,7 +77,7 @@ struct Entry {
         reason = "a connection is large, and moves between here and its leases in its box"
     )]
     idle: Vec<Box<H1>>,
-    h2: Option<http2::SendRequest<RequestBody>>,
+    h2: Option<H2>,
     protocol: Option<Protocol>,
     /// Set while the origin's HTTP/2 is not to be trusted.
     avoid_http2: Option<Instant>,
@@ -104,7 +105,7 @@ pub(super) enum Checkout {
     /// A connection that was used before.
     Idle(Lease),
     /// The origin's HTTP/2 connection.
-    Shared(http2::SendRequest<RequestBody>),
+    Shared(http2::SendRequest<RequestBody>, Stay),
     /// None: connect. The guard lets others wait for the protocol to be known.
     Connect(Probe),
     /// Another request is finding out which protocol the origin speaks: wait for it, then ask again.
@@ -140,7 +141,9 @@ impl Pool {
                 now.saturating_duration_since(connection.idle_since) < limit
                     && !connection.is_dead()
             });
-            entry.h2.take_if(|h2| h2.is_closed());
+            entry
+                .h2
+                .take_if(|h2| h2.is_closed() || h2.is_idle(now, limit));
             !entry.idle.is_empty()
                 || entry.h2.is_some()
                 || entry.probing.is_some()
@@ -187,7 +190,8 @@ impl Pool {
         }
         if let Some(h2) = &entry.h2 {
             if !h2.is_closed() {
-                return Checkout::Shared(h2.clone());
+                let (sender, stay) = h2.open();
+                return Checkout::Shared(sender, stay);
             }
             entry.h2 = None;
         }
@@ -221,7 +225,7 @@ impl Pool {
     }
 
     /// Offers a new HTTP/2 connection to later requests.
-    pub(super) fn share(&self, origin: &Origin, h2: http2::SendRequest<RequestBody>) {
+    pub(super) fn share(&self, origin: &Origin, h2: H2) {
         let mut state = self.state.lock();
         if !state.closed {
             state.entry(origin).h2 = Some(h2);

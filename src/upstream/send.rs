@@ -16,12 +16,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-use super::body::{Replay, RequestBody, ResponseBody, Upload};
+use super::body::{Replay, RequestBody, ResponseBody, Taken, Upload};
 use super::dial::Dialer;
 use super::error::{Retry, UpstreamError};
 use super::io::{Socket, Stream};
 use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
 use super::reached::Reached;
+use super::shared::{H2, Stay};
 use super::spare::Spare;
 use super::tls::Alpn;
 use crate::message::{Authority, Scheme, fields};
@@ -113,18 +114,18 @@ impl Upstream {
                     continue;
                 }
                 Checkout::Idle(lease) => (Way::Http1(lease), true),
-                Checkout::Shared(h2) => (Way::Http2(h2), true),
+                Checkout::Shared(h2, stay) => (Way::Http2(h2, stay), true),
                 Checkout::Connect(probe) => (
                     self.connect(pool, origin, need, spare(), probe).await?,
                     false,
                 ),
             };
             // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
-            let may_fail = reused || matches!(way, Way::Http2(_));
+            let may_fail = reused || matches!(way, Way::Http2(..));
             let again = (may_fail && !retried).then(|| Again::of(&mut request));
             let sent = match way {
                 Way::Http1(lease) => self.over_http1(lease, origin, request).await,
-                Way::Http2(h2) => self.over_http2(h2, pool, origin, request).await,
+                Way::Http2(h2, stay) => self.over_http2(h2, stay, pool, origin, request).await,
             };
             match sent {
                 Ok(answer) => {
@@ -214,8 +215,10 @@ impl Upstream {
                         tracing::debug!(%authority, %error, "HTTP/2 connection ended");
                     }
                 });
-                pool.share(origin, sender.clone());
-                Way::Http2(sender)
+                let h2 = H2::new(sender);
+                let (sender, stay) = h2.open();
+                pool.share(origin, h2);
+                Way::Http2(sender, stay)
             }
         };
         if need == Need::Any && origin.scheme.is_secure() && !pool.avoids_http2(origin) {
@@ -276,7 +279,7 @@ impl Upstream {
         }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answer::Response(
-                response.map(|body| ResponseBody::new(body, Some(lease))),
+                response.map(|body| ResponseBody::new(body, Taken::Http1(lease))),
             ));
         }
         poll_fn(|cx| {
@@ -297,6 +300,7 @@ impl Upstream {
     async fn over_http2(
         &self,
         mut h2: http2::SendRequest<RequestBody>,
+        stay: Stay,
         pool: &Pool,
         origin: &Origin,
         mut request: Request<RequestBody>,
@@ -324,7 +328,7 @@ impl Upstream {
                     Retry::Never => {}
                 })?;
         Ok(Answer::Response(
-            response.map(|body| ResponseBody::new(body, None)),
+            response.map(|body| ResponseBody::new(body, Taken::Http2(stay))),
         ))
     }
 
@@ -357,7 +361,7 @@ const H2_CONNECTION_WINDOW: u32 = 256 << 20;
 
 enum Way {
     Http1(Lease),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>, Stay),
 }
 
 /// What of a response's framing cannot be passed on: hyper decodes chunked alone, and burdock offers no other coding.
