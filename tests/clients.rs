@@ -295,3 +295,21 @@ async fn playwright_names_its_session_by_proxy_credentials() {
         assert_eq!(said["session"], id, "{said}");
     }
 }
+
+#[tokio::test]
+async fn h2load_gets_every_answer_over_h2c() {
+    let shop = Origin::plain("shop.example").start().await;
+    let burdock = Burdock::before(&[&shop]).await;
+    let mut h2load = command(&on_path(&["h2load"]));
+    h2load
+        .args(["-n", "2000", "-c", "8", "-m", "20", "-p", "h2c"])
+        .args(["-H", "x-session-id: load"])
+        .args(["--connect-to", &burdock.proxy.to_string()])
+        .arg(shop.url("/"));
+    let report = stdout(h2load).await;
+    assert!(
+        report.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"),
+        "{report}"
+    );
+    assert_eq!(burdock.session("load").await["counters"]["requests"], 2000);
+}

@@ -413,3 +413,60 @@ async fn a_refusal_reaches_a_client_that_goes_on_sending() {
         wire.closed().await;
     }
 }
+
+/// An origin whose connections, not whose requests, are somebody's: its NTLM has two messages, the second of which names who.
+async fn by_connection(name: &str) -> Origin {
+    Origin::tcp(name, |mut wire| async move {
+        let mut who = None;
+        while let Some((_, head)) = wire.next_head().await {
+            let said = head.field("authorization").unwrap_or_default();
+            let (status, extra) = match (said.strip_prefix("NTLM "), &who) {
+                (Some("negotiate"), _) => {
+                    ("401 Unauthorized", "WWW-Authenticate: NTLM challenge\r\n")
+                }
+                (Some(name), _) => {
+                    who = Some(name.to_owned());
+                    ("200 OK", "")
+                }
+                (None, Some(_)) => ("200 OK", ""),
+                (None, None) => ("401 Unauthorized", "WWW-Authenticate: NTLM\r\n"),
+            };
+            let body = who.as_deref().unwrap_or("nobody");
+            let answer = format!(
+                "HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if wire.try_send(answer).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_that_ntlm_authenticated_is_its_clients_alone() {
+    let intranet = by_connection("intranet.example").await;
+    let burdock = Burdock::before(&[&intranet]).await;
+    let url = intranet.url("/");
+    let mut alice = burdock.visitor("a");
+    let mut other = burdock.visitor("a");
+    assert_eq!(alice.get(&url).await.status, 401);
+    for (said, status, who) in [
+        ("NTLM negotiate", 401, "nobody"),
+        ("NTLM alice", 200, "alice"),
+    ] {
+        let call = request("GET", &url).header("authorization", said);
+        let answer = alice
+            .send(call.body("".into()).expect("a valid request"))
+            .await;
+        assert_eq!((answer.status, answer.text().as_str()), (status, who));
+    }
+    for _ in 0..3 {
+        // Of the same session, but by another connection: nobody there has said who they are.
+        let answer = other.get(&url).await;
+        assert_eq!((answer.status, answer.text().as_str()), (401, "nobody"));
+        let answer = alice.get(&url).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "alice"));
+    }
+}

@@ -11,16 +11,10 @@ use crate::support::problem::{assert_fault, proxy_error};
 use crate::support::{Answer, Burdock, Client, Gate, Origin, Reply, tls};
 
 /// Rows that no request on the proxy port can provoke, and why.
-const NOT_PROVOKED: [(&str, &str); 2] = [
-    (
-        "internal",
-        "it would need a defect; src/fault.rs tests its response",
-    ),
-    (
-        "store-unavailable",
-        "the memory adapter does not fail; faults::store_unavailable has it of the admin API",
-    ),
-];
+const NOT_PROVOKED: [(&str, &str); 1] = [(
+    "internal",
+    "it would need a defect; src/fault.rs tests its response",
+)];
 
 /// How to provoke an error.
 struct Provocation {
@@ -47,7 +41,7 @@ impl Provocation {
     }
 }
 
-const PROVOCATIONS: [Provocation; 17] = [
+const PROVOCATIONS: [Provocation; 18] = [
     Provocation {
         fields: &[("X-Session-ID", "not valid")],
         ..Provocation::new("bad-request", "http_request_error")
@@ -99,6 +93,10 @@ const PROVOCATIONS: [Provocation; 17] = [
     Provocation {
         config: "sessions.max_active_sessions = 1",
         ..Provocation::new("too-many-sessions", "http_request_denied")
+    },
+    Provocation {
+        config: "sessions.default_adapter = 'redis'\nadapters.redis.url = 'redis://127.0.0.1:1'",
+        ..Provocation::new("store-unavailable", "proxy_internal_error")
     },
     Provocation {
         fields: &[("X-Session-ID", "f"), ("X-Burdock-Render", "browser")],
@@ -254,7 +252,8 @@ async fn every_row_is_answered_alike_on_http_1_and_h2() {
             assert_eq!(proxy_error(&answer), provocation.error, "{what}");
             assert_eq!(answer.field("x-burdock-route"), None, "{what}");
             // Where waiting helps; a browser does not come by itself.
-            let waits = matches!(provocation.name, "rate-limited" | "too-many-sessions");
+            let waits = ["rate-limited", "too-many-sessions", "store-unavailable"]
+                .contains(&provocation.name);
             assert_eq!(answer.field("retry-after").is_some(), waits, "{what}");
             let challenge = answer.field("proxy-authenticate");
             assert_eq!(challenge.is_some(), answer.status == 407, "{what}");

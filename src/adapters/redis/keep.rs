@@ -100,7 +100,7 @@ impl Inner {
         let Err(trouble) = node.probe().await else {
             return;
         };
-        if !node.wire().is_closed() {
+        if !trouble.is_drop() {
             tracing::warn!(adapter = NAME, "{trouble}");
             let address = node.address().clone();
             self.map.send_modify(|map| {

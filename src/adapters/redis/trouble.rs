@@ -52,9 +52,18 @@ impl Trouble {
 
     /// The connection ended.
     pub(super) fn dropped(address: &Address) -> Self {
-        Self::new(format_args!(
+        let text = format_args!(
             "the connection to Redis at {address} ended: it was stopped or started anew"
-        ))
+        );
+        Self {
+            refusal: Some(Refusal::Dropped),
+            ..Self::new(text)
+        }
+    }
+
+    /// Whether the connection ended: another may be had.
+    pub(super) fn is_drop(&self) -> bool {
+        self.refusal == Some(Refusal::Dropped)
     }
 
     /// TLS could not be agreed upon.
