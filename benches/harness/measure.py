@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from harness import build
+from harness import build, peers
 
 # Seconds for a process to listen, and for one to end when asked to.
 PATIENCE = 20
@@ -32,7 +32,9 @@ class Figures:
     peak_kib: int | None
     # Shares of a core.
     proxy: float
+    # A store's server is there too.
     load_and_origin: float
+    store: float
     # What others did on the two cores: over a few hundredths, the machine was not ours.
     foreign_on_proxy_core: float
     foreign_on_load_core: float
@@ -51,7 +53,7 @@ class Bench:
         pki = self.scratch / "origin"
         subprocess.run([build.LOAD, "pki", pki], check=True)
         self.origin_ca = pki / "origin-ca.pem"
-        self.ports = {"http": _free_port(), "https": _free_port()}
+        self.ports = {"http": peers.free_port(), "https": peers.free_port()}
         ports = ["--plain", str(self.ports["http"]), "--tls", str(self.ports["https"])]
         command = [build.LOAD, "origin", "--pki", pki, *ports]
         self.origin = self.children.enter_context(self._running("origin", command, self.load_core))
@@ -64,7 +66,7 @@ class Bench:
 
     def measure(self, peer, workload, warmup, seconds):
         """Figures of one peer under one workload; raises when a single request failed."""
-        port = _free_port()
+        port = peers.free_port()
         start = peer.start(self.scratch, port, self.origin_ca)
         with contextlib.ExitStack() as stack:
             drive = workload.drive(self.ports[workload.scheme], peer.sessions)
@@ -73,13 +75,18 @@ class Bench:
                 drive += ["--ca", self.origin_ca]
                 proxy = None
             else:
+                if start.store:
+                    name = f"store of {peer.name}"
+                    store = stack.enter_context(self._running(name, start.store, self.load_core))
+                    self._await(name, store, lambda: _listens(start.store_port))
+                    drive += ["--watch", str(store.pid)]
                 proxy = stack.enter_context(self._running(peer.name, start.command, self.proxy_core))
                 # A listener may be there before the authority that a first start makes.
                 self._await(peer.name, proxy, lambda: start.ca.exists() and _listens(port))
                 drive += ["--proxy", f"127.0.0.1:{port}", "--ca", start.ca, "--watch", str(proxy.pid)]
             seen = self._drive(peer, drive, warmup + seconds)
             peak = proxy and _peak_kib(proxy.pid)
-        return self._figures(seen, peak)
+        return self._figures(seen, peak, bool(start and start.store))
 
     def _drive(self, peer, drive, duration):
         load = subprocess.run(
@@ -87,18 +94,19 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=duration + 3 * PATIENCE,
+            timeout=duration + 6 * PATIENCE,
             env=_environment(),
         )
         if load.returncode != 0:
             raise Failure(f"load through {peer.name}: {load.stderr}\n{self._log(peer.name)}")
         return json.loads(load.stdout)
 
-    def _figures(self, seen, peak):
+    def _figures(self, seen, peak, stored):
         seconds = seen["seconds"]
-        origin, *proxy = seen["watched"]
-        proxy = sum(proxy)
-        ours = seen["own"] + origin
+        origin, *rest = seen["watched"]
+        store = rest.pop(0) if stored else 0
+        proxy = sum(rest)
+        ours = seen["own"] + origin + store
         return dataclasses.asdict(
             Figures(
                 requests_per_second=seen["requests"] / seconds,
@@ -108,6 +116,7 @@ class Bench:
                 peak_kib=peak,
                 proxy=proxy / seconds,
                 load_and_origin=ours / seconds,
+                store=store / seconds,
                 foreign_on_proxy_core=max(0, seen["cores"][self.proxy_core] - proxy) / seconds,
                 foreign_on_load_core=max(0, seen["cores"][self.load_core] - ours) / seconds,
             )
@@ -151,12 +160,6 @@ def _environment():
     # burdock reads settings from there too and would prefer them to its file; the others would print backtraces.
     taken = ("BURDOCK_", "RUST_")
     return {name: value for name, value in os.environ.items() if not name.startswith(taken)}
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _listens(port):

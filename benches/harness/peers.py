@@ -2,8 +2,10 @@
 
 import dataclasses
 import pathlib
+import socket
+import tempfile
 
-from harness import build
+from harness import build, stores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,6 +14,9 @@ class Start:
 
     command: list
     ca: pathlib.Path
+    # The server of its sessions, which runs before it does, and where that listens.
+    store: tuple = ()
+    store_port: int | None = None
 
 
 class Direct:
@@ -49,12 +54,13 @@ class Hudsucker:
 
 
 class Burdock:
-    """burdock as released: memory adapter, access log off, and a session in every request."""
+    """burdock as released: access log off, and a session in every request, in memory or in another store."""
 
     sessions = True
 
-    def __init__(self, name="burdock", binary=None):
+    def __init__(self, name="burdock", binary=None, store=stores.MEMORY):
         self.name = name
+        self.store = store
         self.binary = binary or build.TARGET / "release" / "burdock"
         self.built_here = binary is None
 
@@ -63,6 +69,10 @@ class Burdock:
             build.burdock()
 
     def start(self, scratch, port, origin_ca):
+        # Sessions are new each time.
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=scratch))
+        store_port = free_port() if self.store.server else None
+        place = {"folder": folder, "port": store_port}
         # The authority is made by the first start and kept for the later ones, as a user's is.
         config = scratch / f"{self.name}.toml"
         ca_dir = scratch / f"{self.name}-ca"
@@ -78,15 +88,28 @@ dir = "{ca_dir}"
 upstream_ca_files = ["{origin_ca}"]
 [observability]
 access_log = false
+[sessions]
+default_adapter = "{self.store.adapter}"
+max_active_sessions = 2000
+{self.store.config.format(**place)}
 """
         )
         command = [self.binary, "serve", "--config", config, "--log", "warn"]
-        return Start(command, ca_dir / "burdock-ca.pem")
+        server = tuple(part.format(**place) for part in self.store.server)
+        return Start(command, ca_dir / "burdock-ca.pem", server, store_port)
 
     def about(self):
+        if self.store.about:
+            return f"{self.name}: {self.store.about}"
         if not self.built_here:
             return f"{self.name}: a burdock given by --burdock"
-        return f"burdock {_versions('.', 'burdock')}, memory adapter, access log off"
+        return f"{self.name} {_versions('.', 'burdock')}, memory adapter, access log off"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _versions(folder, package):
@@ -94,6 +117,9 @@ def _versions(folder, package):
     return f"{build.locked(folder, package)} ({', '.join(parts)})"
 
 
-# hudsucker is what the others are compared with.
-BASELINE = "hudsucker"
 ALL = [Direct(), Hudsucker(), Burdock()]
+
+
+def adapters(binary=None):
+    """burdock with each of its stores that is here."""
+    return [Burdock(store.adapter, binary, store) for store in stores.ALL if not store.missing]

@@ -8,8 +8,6 @@ import re
 import statistics
 import subprocess
 
-from harness import peers
-
 
 def heading(options, rows):
     """What was measured, where and when."""
@@ -28,10 +26,26 @@ def heading(options, rows):
 
 def table(workload, results):
     """One workload's table."""
+    if workload.adapters:
+        baseline = "memory"
+        columns = [
+            ("requests/s", lambda name: _spread(_of(results, name, "requests_per_second"), ".0f")),
+            (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_second"))),
+            ("requests per proxy CPU second", lambda name: _spread(_of(results, name, "requests_per_cpu_second"), ".0f")),
+            (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_cpu_second"))),
+            ("p50 µs", lambda name: _spread(_of(results, name, "p50"), ".0f")),
+            ("p99 µs", lambda name: _spread(_of(results, name, "p99"), ".0f")),
+            ("peak MiB", lambda name: _spread([kib / 1024 for kib in _of(results, name, "peak_kib")], ".1f")),
+            ("proxy core", lambda name: _share(results, name, "proxy")),
+            ("load core", lambda name: _share(results, name, "load_and_origin")),
+            ("of it the store", lambda name: _share(results, name, "store")),
+        ]
+        return _table(workload, results, columns)
+    baseline = "hudsucker"
     columns = [
         ("requests/s", lambda name: _spread(_of(results, name, "requests_per_second"), ".0f")),
         ("requests per proxy CPU second", lambda name: _spread(_of(results, name, "requests_per_cpu_second"), ".0f")),
-        (f"of {peers.BASELINE}", lambda name: _spread(_ratios(results, name, peers.BASELINE, "requests_per_cpu_second"))),
+        (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_cpu_second"))),
         ("requests/s of direct", lambda name: _spread(_ratios(results, name, "direct", "requests_per_second"))),
         ("p50 µs", lambda name: _spread(_of(results, name, "p50"), ".0f")),
         ("p99 µs", lambda name: _spread(_of(results, name, "p99"), ".0f")),
@@ -39,6 +53,10 @@ def table(workload, results):
         ("proxy core", lambda name: _share(results, name, "proxy")),
         ("load core", lambda name: _share(results, name, "load_and_origin")),
     ]
+    return _table(workload, results, columns)
+
+
+def _table(workload, results, columns):
     lines = [
         f"### {workload.title}\n",
         "| peer | " + " | ".join(title for title, _ in columns) + " |",

@@ -21,6 +21,11 @@ class Workload:
     carrier: str = "everywhere"
     # Each request of a connection names another session.
     interleave: bool = False
+    sessions: int = SESSIONS
+    # Each answer sets a cookie.
+    cookies: bool = False
+    # What is compared: burdock with its peers, or its adapters with one another.
+    adapters: bool = False
 
     def drive(self, port, sessions):
         """Arguments of `load drive` for this workload, against the origin on `port`."""
@@ -30,12 +35,14 @@ class Workload:
             *("--size", str(self.size)),
             *("--connections", str(self.connections)),
             *("--carrier", self.carrier),
-            *("--sessions", str(SESSIONS if sessions else 0)),
+            *("--sessions", str(self.sessions if sessions else 0)),
         ]
         if self.reconnect:
             flags.append("--reconnect")
         if self.interleave:
             flags.append("--interleave")
+        if self.cookies:
+            flags.append("--cookies")
         return flags
 
 
@@ -63,4 +70,29 @@ ALL = [
         interleave=True,
     ),
     Workload("alone", "interception, one connection alone, 1 KiB", "https", connections=1),
+    Workload(
+        "stores",
+        "interception, kept alive, 1 KiB, 1,000 sessions, no cookie set",
+        "https",
+        connections=1000,
+        sessions=1000,
+        adapters=True,
+    ),
+    Workload(
+        "stores-100",
+        "interception, kept alive, 1 KiB, 100 sessions, no cookie set",
+        "https",
+        connections=100,
+        sessions=100,
+        adapters=True,
+    ),
+    Workload(
+        "stores-cookies",
+        "interception, kept alive, 1 KiB, 1,000 sessions, a cookie set by every response",
+        "https",
+        connections=1000,
+        sessions=1000,
+        cookies=True,
+        adapters=True,
+    ),
 ]

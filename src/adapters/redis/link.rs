@@ -108,11 +108,11 @@ impl Link {
         self.open();
         let mut map = self.map();
         let looked = timeout_at(deadline, map.wait_for(|map| map.layout.is_some()));
-        let map = match looked.await {
-            Ok(Ok(map)) => map.clone(),
-            _ => return Err(Trouble::new("no Redis has been reached in time")),
+        let layout = match looked.await {
+            Ok(Ok(map)) => map.layout.clone(),
+            _ => None,
         };
-        let layout = match map.layout {
+        let layout = match layout {
             Some(Ok(layout)) => layout,
             Some(Err(trouble)) => return Err(trouble),
             None => return Err(Trouble::new("no Redis has been reached in time")),
@@ -122,21 +122,40 @@ impl Link {
                 "a part of the cluster's slots has no master: see CLUSTER INFO",
             ));
         }
-        let trials = layout.servers().into_iter().map(|(address, first)| {
-            let node = map.nodes.get(address);
-            async move {
-                match node {
-                    Some(Standing::Up(node)) => node.try_out(&self.inner.trial(first)).await,
-                    Some(Standing::Down(trouble)) => Err(trouble.clone()),
-                    None => Err(Trouble::silent(address)),
-                }
-            }
-        });
+        let trials = layout.servers().into_iter();
+        let trials = trials.map(|(address, first)| self.try_out(address, first, deadline));
         let tried: Result<Vec<()>, Trouble> = join_all(trials).await.into_iter().collect();
         if tried.is_err() {
             self.inner.nudge.notify_one();
         }
         tried.map(|_| ())
+    }
+
+    /// Whether a server does its work; one whose connection has ended is connected to first, which tells what became of it.
+    async fn try_out(
+        &self,
+        address: &Address,
+        first: u16,
+        deadline: Instant,
+    ) -> Result<(), Trouble> {
+        let mut map = self.map();
+        loop {
+            let standing = map.borrow_and_update().nodes.get(address).cloned();
+            let trouble = match standing {
+                Some(Standing::Down(trouble)) => return Err(trouble),
+                None => Trouble::silent(address),
+                Some(Standing::Up(node)) => match node.try_out(&self.inner.trial(first)).await {
+                    Err(trouble) if trouble.is_drop() => {
+                        node.wire().close();
+                        trouble
+                    }
+                    tried => return tried,
+                },
+            };
+            if !matches!(timeout_at(deadline, map.changed()).await, Ok(Ok(()))) {
+                return Err(trouble);
+            }
+        }
     }
 }
 

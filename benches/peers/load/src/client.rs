@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::tls;
+use crate::{origin, tls};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scheme {
@@ -59,15 +59,16 @@ impl Target {
         })
     }
 
-    /// The bytes of a request for `size` bytes.
-    pub fn request(&self, size: usize, session: Option<&str>) -> Vec<u8> {
+    /// The bytes of a request for `size` bytes, and a cookie if it shall be.
+    pub fn request(&self, size: usize, cookie: bool, session: Option<&str>) -> Vec<u8> {
         let absolute = match (self.scheme, self.proxied) {
             (Scheme::Http, true) => format!("http://{}", self.authority),
             _ => String::new(),
         };
         let session = field(session);
+        let cookie = if cookie { origin::COOKIE } else { "" };
         format!(
-            "GET {absolute}/{size} HTTP/1.1\r\nHost: {}\r\nUser-Agent: load\r\nAccept: */*\r\n{session}\r\n",
+            "GET {absolute}/{size}{cookie} HTTP/1.1\r\nHost: {}\r\nUser-Agent: load\r\nAccept: */*\r\n{session}\r\n",
             self.authority
         )
         .into_bytes()

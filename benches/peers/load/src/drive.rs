@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -19,12 +20,16 @@ use crate::{
     gauge, origin,
 };
 
-/// How long the first request may take before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the first request may take, and then the first of each client, before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Clients that wait for their first answer at once: a thousand sessions are not made in one instant.
+const BEGINNING: usize = 16;
 
 pub struct Plan {
     pub target: Target,
     pub size: usize,
+    pub cookies: bool,
     pub reconnect: bool,
     pub connections: usize,
     pub sessions: usize,
@@ -59,6 +64,8 @@ pub async fn drive(plan: Plan) -> Result<Report> {
         .await
         .context("the first request was not answered in time")??;
     let times = Rc::new(RefCell::new(None));
+    let begun = Rc::new(Semaphore::new(0));
+    let beginning = Rc::new(Semaphore::new(BEGINNING));
     let plan = Rc::new(plan);
     let mut clients = JoinSet::new();
     for number in 0..plan.connections {
@@ -67,6 +74,8 @@ pub async fn drive(plan: Plan) -> Result<Report> {
             number,
             turn: 0,
             times: Rc::clone(&times),
+            begun: Rc::clone(&begun),
+            beginning: Rc::clone(&beginning),
         };
         clients.spawn_local(client.run());
     }
@@ -75,7 +84,7 @@ pub async fn drive(plan: Plan) -> Result<Report> {
             Ok(()) => bail!("a client stopped by itself"),
             Err(error) => Err(error),
         },
-        report = watch(&plan, &times) => report,
+        report = watch(&plan, &begun, &times) => report,
     }
 }
 
@@ -83,7 +92,9 @@ async fn check(plan: &Plan) -> Result<()> {
     let session = (plan.sessions > 0).then(|| session(0));
     let mut connection = plan.target.connect(session.as_deref(), true).await?;
     let mut body = Vec::new();
-    let request = plan.target.request(plan.size, session.as_deref());
+    let request = plan
+        .target
+        .request(plan.size, plan.cookies, session.as_deref());
     let reply = connection
         .exchange(&request, |piece| body.extend_from_slice(piece))
         .await?;
@@ -95,7 +106,16 @@ async fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn watch(plan: &Plan, times: &RefCell<Option<Vec<u32>>>) -> Result<Report> {
+async fn watch(
+    plan: &Plan,
+    begun: &Semaphore,
+    times: &RefCell<Option<Vec<u32>>>,
+) -> Result<Report> {
+    let all = begun.acquire_many(u32::try_from(plan.connections)?);
+    timeout(PATIENCE, all)
+        .await
+        .context("not every client had its first answer in time")??
+        .forget();
     sleep(plan.warmup).await;
     let before = Reading::take(&plan.watch)?;
     *times.borrow_mut() = Some(Vec::with_capacity(1 << 20));
@@ -161,12 +181,18 @@ struct Client {
     turn: usize,
     /// Nanoseconds of each request ended in the window; none outside of it.
     times: Rc<RefCell<Option<Vec<u32>>>>,
+    /// Has a permit for each client that was answered once.
+    begun: Rc<Semaphore>,
+    /// Has a permit for each client that may begin.
+    beginning: Rc<Semaphore>,
 }
 
 impl Client {
     async fn run(mut self) -> Result<()> {
         let requests = self.requests();
         let plan = Rc::clone(&self.plan);
+        let beginning = Rc::clone(&self.beginning);
+        let mut turn = Some(beginning.acquire().await?);
         let mut kept = None;
         loop {
             let session = self.session();
@@ -187,6 +213,9 @@ impl Client {
                 reply.length
             );
             self.count(begun.elapsed());
+            if turn.take().is_some() {
+                self.begun.add_permits(1);
+            }
             if !plan.reconnect && !reply.close {
                 kept = Some(connection);
             }
@@ -195,12 +224,17 @@ impl Client {
 
     /// The request of each session, or the one without.
     fn requests(&self) -> Vec<Vec<u8>> {
-        let Plan { target, size, .. } = &*self.plan;
+        let Plan {
+            target,
+            size,
+            cookies,
+            ..
+        } = &*self.plan;
         let silent = self.plan.carrier == Carrier::Connect;
         (0..self.plan.sessions.max(1))
             .map(|number| {
                 let named = self.plan.sessions > 0 && !silent;
-                target.request(*size, named.then(|| session(number)).as_deref())
+                target.request(*size, *cookies, named.then(|| session(number)).as_deref())
             })
             .collect()
     }

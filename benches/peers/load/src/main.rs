@@ -48,6 +48,9 @@ struct DriveArguments {
     /// Bytes of each answer.
     #[arg(long, default_value_t = 1024)]
     size: usize,
+    /// Have every answer set a cookie, each time with another value.
+    #[arg(long)]
+    cookies: bool,
     /// Leave out to talk to the origin directly.
     #[arg(long)]
     proxy: Option<SocketAddr>,
@@ -109,6 +112,7 @@ impl DriveArguments {
         Ok(drive::Plan {
             target: client::Target::new(self.scheme, self.port, self.proxy, self.ca.as_deref())?,
             size: self.size,
+            cookies: self.cookies,
             reconnect: self.reconnect,
             connections: self.connections,
             sessions: self.sessions,

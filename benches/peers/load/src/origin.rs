@@ -1,6 +1,6 @@
-//! The origin: answers `GET /N` with N bytes, on one thread, with one read and one write a request.
+//! The origin: answers `GET /N` with N bytes, on one thread, with one read and one write a request; `/N?cookie` sets a cookie as well.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{
@@ -19,6 +19,9 @@ use crate::pki;
 
 /// Bytes of the largest answer that may be asked for.
 const LARGEST: usize = 16 << 20;
+
+/// What the path of a request ends in whose answer shall set a cookie.
+pub const COOKIE: &str = "?cookie";
 
 /// Serves until the process is killed. A connection that breaks is counted by the client at its other end, not here.
 pub async fn serve(pki: &Path, plain: u16, tls: u16) -> Result<()> {
@@ -88,21 +91,34 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
             return Ok(());
         }
         filled += read;
-        while let Some((head, size)) = parse(&buffer[..filled])? {
-            if page.size != size {
-                page = Page::of(size);
+        while let Some(asked) = parse(&buffer[..filled])? {
+            if page.size != asked.size {
+                page = Page::of(asked.size);
             }
-            stream.write_all(&page.message).await?;
+            if asked.cookie {
+                stream.write_all(&page.with_cookie()).await?;
+            } else {
+                stream.write_all(&page.message).await?;
+            }
             stream.flush().await?;
-            buffer.copy_within(head..filled, 0);
-            filled -= head;
+            buffer.copy_within(asked.head..filled, 0);
+            filled -= asked.head;
         }
         ensure!(filled < buffer.len(), "a head over {filled} bytes");
     }
 }
 
-/// The length of the request head at the start of `bytes`, and the size it asks for.
-fn parse(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
+/// A request.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// The length of its head.
+    head: usize,
+    size: usize,
+    cookie: bool,
+}
+
+/// The request at the start of `bytes`.
+fn parse(bytes: &[u8]) -> Result<Option<Asked>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut fields);
     let httparse::Status::Complete(head) = request.parse(bytes)? else {
@@ -111,18 +127,29 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let (Some("GET"), Some(path)) = (request.method, request.path) else {
         bail!("only GET is served");
     };
-    let size = path
+    let (plain, cookie) = match path.strip_suffix(COOKIE) {
+        Some(plain) => (plain, true),
+        None => (path, false),
+    };
+    let size = plain
         .strip_prefix('/')
         .and_then(|size| size.parse().ok())
         .filter(|size| *size <= LARGEST)
         .with_context(|| format!("`{path}` is not `/N` with N at most {LARGEST}"))?;
-    Ok(Some((head, size)))
+    Ok(Some(Asked { head, size, cookie }))
 }
 
 /// A whole response message, ready to be written.
 struct Page {
     size: usize,
     message: Vec<u8>,
+    /// Where in the message another field may be put.
+    fields_end: usize,
+}
+
+thread_local! {
+    /// Cookies set, so that each has another value than the one before.
+    static SET: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Page {
@@ -131,8 +158,20 @@ impl Page {
             "HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
         )
         .into_bytes();
+        let fields_end = message.len() - b"\r\n".len();
         message.extend(body(size));
-        Self { size, message }
+        Self {
+            size,
+            message,
+            fields_end,
+        }
+    }
+
+    fn with_cookie(&self) -> Vec<u8> {
+        let number = SET.replace(SET.get() + 1);
+        let (fields, rest) = self.message.split_at(self.fields_end);
+        let line = format!("Set-Cookie: n={number}; Path=/\r\n");
+        [fields, line.as_bytes(), rest].concat()
     }
 }
 
@@ -148,8 +187,28 @@ mod tests {
     #[test]
     fn the_path_is_the_size() {
         let head = b"GET /1024 HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert_eq!(parse(head).unwrap(), Some((head.len(), 1024)));
+        let asked = |head: usize, cookie| {
+            Some(Asked {
+                head,
+                size: 1024,
+                cookie,
+            })
+        };
+        assert_eq!(parse(head).unwrap(), asked(head.len(), false));
         assert_eq!(parse(&head[..head.len() - 1]).unwrap(), None);
+        let head = b"GET /1024?cookie HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(parse(head).unwrap(), asked(head.len(), true));
+    }
+
+    #[test]
+    fn a_cookie_is_another_each_time_and_the_rest_stays() {
+        let page = Page::of(3);
+        let [first, second] = [page.with_cookie(), page.with_cookie()];
+        assert_ne!(first, second);
+        let text = String::from_utf8(first).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Set-Cookie: n="));
+        let without = text.replace(&format!("{}\r\n", line.unwrap()), "");
+        assert_eq!(without.as_bytes(), page.message);
     }
 
     #[test]
