@@ -136,7 +136,7 @@ fn prepare(sql: &Connection) -> Result<(), Failure> {
     }
     sql.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST; \
-         PRAGMA journal_size_limit = 16777216;",
+         PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 4000;",
     )?;
     Ok(())
 }

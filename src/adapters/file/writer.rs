@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::TransactionBehavior;
 
@@ -153,11 +153,17 @@ struct Shelf {
 
 impl Shelf {
     fn run(mut self, queue: &Receiver<Box<dyn Task>>, busy: &Busy) {
+        let mut before = 0;
         while let Ok(first) = queue.recv() {
+            // Where many come at a time, more are on their way, and pages and syncs that they share are the cheaper.
+            if let Some(gather) = gather(before) {
+                thread::sleep(gather);
+            }
             busy.begin();
             let waiting = std::iter::once(first).chain(queue.try_iter()).take(BATCH);
             // Who has been told that it took too long must not have it done after all, later than what followed.
             let mut batch: Vec<_> = waiting.filter(|task| !task.is_given_up()).collect();
+            before = batch.len();
             self.serve(&mut batch);
             busy.end();
         }
@@ -242,6 +248,12 @@ impl Shelf {
     }
 }
 
+/// How long to wait for more, after a transaction of so many changes; one after the other waits for nothing.
+fn gather(before: usize) -> Option<Duration> {
+    let before = u32::try_from(before).unwrap_or(u32::MAX);
+    (before >= MANY).then(|| GATHER.saturating_mul(before).min(LONGEST_GATHER))
+}
+
 fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
     let failure = Arc::new(failure);
     for task in batch.drain(..) {
@@ -281,3 +293,22 @@ const QUEUE: usize = 16_384;
 
 /// How many share a transaction at most, so that each is done in time.
 const BATCH: usize = 512;
+
+/// From how many in one transaction on the next waits for more, how long for each, and how long at most: a sync of a disk takes
+/// as long. (PostgreSQL has `commit_siblings` and `commit_delay` for it.)
+const MANY: u32 = 8;
+const GATHER: Duration = Duration::from_micros(50);
+const LONGEST_GATHER: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_wait_for_nobody_and_many_not_for_long() {
+        assert_eq!(gather(0), None);
+        assert_eq!(gather(7), None);
+        assert_eq!(gather(8), Some(Duration::from_micros(400)));
+        assert_eq!(gather(usize::MAX), Some(LONGEST_GATHER));
+    }
+}
