@@ -12,6 +12,7 @@ mod fork;
 pub(crate) mod fuzz;
 mod guard;
 mod json;
+mod metrics;
 mod problem;
 mod query;
 mod scrape;
@@ -104,6 +105,7 @@ fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/healthz", get(status::alive))
         .route("/readyz", get(status::ready))
+        .route("/metrics", get(metrics::show))
         .route("/ca.pem", get(ca::pem))
         .route("/ca.der", get(ca::der))
         .route("/api/v1/status", get(status::show))

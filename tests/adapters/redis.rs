@@ -301,6 +301,23 @@ async fn failing(fail: impl Fn(&mut RedisServer), recover: impl Fn(&mut RedisSer
     let ready = burdock.api("GET", "/readyz", "").await;
     assert_eq!(ready.status, 503, "{ready:?}");
     assert!(ready.text().contains(says), "{ready:?}");
+    let metrics = burdock.api("GET", "/metrics", "").await;
+    let metrics = metrics.text();
+    assert!(
+        metrics.contains("burdock_store_up{adapter=\"redis\"} 0"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("burdock_store_up{adapter=\"memory\"} 1"),
+        "{metrics}"
+    );
+    let problem = metrics
+        .lines()
+        .find(|line| line.starts_with("burdock_store_problem{"));
+    assert!(
+        problem.is_some_and(|problem| problem.contains(says)),
+        "{metrics}"
+    );
     recover(&mut server);
     eventually("it is back", async || {
         (visit(&burdock, "there", "/").await.0.status == 200).then_some(())
