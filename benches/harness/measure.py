@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.request
 
 from harness import build, peers
 
@@ -86,6 +87,8 @@ class Bench:
                 drive += ["--proxy", f"127.0.0.1:{port}", "--ca", start.ca, "--watch", str(proxy.pid)]
             seen = self._drive(peer, drive, warmup + seconds)
             peak = proxy and _peak_kib(proxy.pid)
+            if workload.adapters:
+                _is_kept(peer, workload, start.admin_port)
         return self._figures(seen, peak, bool(start and start.store))
 
     def _drive(self, peer, drive, duration):
@@ -167,6 +170,15 @@ def _listens(port):
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
         return True
     return False
+
+
+def _is_kept(peer, workload, admin_port):
+    """Fails unless a session is in the store that was measured, with the cookie that was set."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/api/v1/sessions/visitor-0", timeout=PATIENCE) as answer:
+        session = json.load(answer)
+    found, expected = (session["adapter"], session["cookieCount"]), (peer.store.adapter, int(workload.cookies))
+    if found != expected:
+        raise Failure(f"{peer.name}: a session's store and cookies are {found}, not {expected}")
 
 
 def _peak_kib(pid):

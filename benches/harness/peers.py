@@ -17,6 +17,8 @@ class Start:
     # The server of its sessions, which runs before it does, and where that listens.
     store: tuple = ()
     store_port: int | None = None
+    # Where its admin API listens, which tells of its sessions.
+    admin_port: int | None = None
 
 
 class Direct:
@@ -73,6 +75,7 @@ class Burdock:
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=scratch))
         store_port = free_port() if self.store.server else None
         place = {"folder": folder, "port": store_port}
+        admin_port = free_port()
         # The authority is made by the first start and kept for the later ones, as a user's is.
         config = scratch / f"{self.name}.toml"
         ca_dir = scratch / f"{self.name}-ca"
@@ -81,7 +84,7 @@ class Burdock:
 [proxy]
 listen = ["127.0.0.1:{port}"]
 [admin]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:{admin_port}"]
 [ca]
 dir = "{ca_dir}"
 [tls]
@@ -96,9 +99,11 @@ max_active_sessions = 2000
         )
         command = [self.binary, "serve", "--config", config, "--log", "warn"]
         server = tuple(part.format(**place) for part in self.store.server)
-        return Start(command, ca_dir / "burdock-ca.pem", server, store_port)
+        return Start(command, ca_dir / "burdock-ca.pem", server, store_port, admin_port)
 
     def about(self):
+        if self.store.missing:
+            return None
         if self.store.about:
             return f"{self.name}: {self.store.about}"
         if not self.built_here:
@@ -121,5 +126,5 @@ ALL = [Direct(), Hudsucker(), Burdock()]
 
 
 def adapters(binary=None):
-    """burdock with each of its stores that is here."""
-    return [Burdock(store.adapter, binary, store) for store in stores.ALL if not store.missing]
+    """burdock with each of its stores."""
+    return [Burdock(store.adapter, binary, store) for store in stores.ALL]

@@ -24,45 +24,31 @@ def heading(options, rows):
     return "".join(f"- {line}\n" for line in lines)
 
 
-def table(workload, results):
-    """One workload's table."""
-    if workload.adapters:
-        baseline = "memory"
-        columns = [
-            ("requests/s", lambda name: _spread(_of(results, name, "requests_per_second"), ".0f")),
-            (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_second"))),
-            ("requests per proxy CPU second", lambda name: _spread(_of(results, name, "requests_per_cpu_second"), ".0f")),
-            (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_cpu_second"))),
-            ("p50 µs", lambda name: _spread(_of(results, name, "p50"), ".0f")),
-            ("p99 µs", lambda name: _spread(_of(results, name, "p99"), ".0f")),
-            ("peak MiB", lambda name: _spread([kib / 1024 for kib in _of(results, name, "peak_kib")], ".1f")),
-            ("proxy core", lambda name: _share(results, name, "proxy")),
-            ("load core", lambda name: _share(results, name, "load_and_origin")),
-            ("of it the store", lambda name: _share(results, name, "store")),
-        ]
-        return _table(workload, results, columns)
-    baseline = "hudsucker"
+def table(workload, results, left_out):
+    """One workload's table; `left_out` has the adapters that are not in it, and why."""
+    # Whose requests per CPU second, and whose requests per second, the others' are compared with.
+    baseline, pace = ("memory", "memory") if workload.adapters else ("hudsucker", "direct")
     columns = [
         ("requests/s", lambda name: _spread(_of(results, name, "requests_per_second"), ".0f")),
         ("requests per proxy CPU second", lambda name: _spread(_of(results, name, "requests_per_cpu_second"), ".0f")),
         (f"of {baseline}", lambda name: _spread(_ratios(results, name, baseline, "requests_per_cpu_second"))),
-        ("requests/s of direct", lambda name: _spread(_ratios(results, name, "direct", "requests_per_second"))),
+        (f"requests/s of {pace}", lambda name: _spread(_ratios(results, name, pace, "requests_per_second"))),
         ("p50 µs", lambda name: _spread(_of(results, name, "p50"), ".0f")),
         ("p99 µs", lambda name: _spread(_of(results, name, "p99"), ".0f")),
         ("peak MiB", lambda name: _spread([kib / 1024 for kib in _of(results, name, "peak_kib")], ".1f")),
         ("proxy core", lambda name: _share(results, name, "proxy")),
         ("load core", lambda name: _share(results, name, "load_and_origin")),
     ]
-    return _table(workload, results, columns)
-
-
-def _table(workload, results, columns):
+    if workload.adapters:
+        columns.append(("of it the store", lambda name: _share(results, name, "store")))
     lines = [
         f"### {workload.title}\n",
         "| peer | " + " | ".join(title for title, _ in columns) + " |",
         "| --- |" + " ---: |" * len(columns),
         *(f"| {name} | " + " | ".join(cell(name) for _, cell in columns) + " |" for name in results),
         "",
+        *(f"{adapter} is left out: {why}.\n" for adapter, why in left_out.items()),
+        *([_written(results)] if workload.cookies else []),
         _disturbance(results),
     ]
     return "\n".join(lines) + "\n"
@@ -86,6 +72,12 @@ def _spread(values, form=".2f"):
 
 def _share(results, name, figure):
     return f"{statistics.median(_of(results, name, figure)):.0%}"
+
+
+def _written(results):
+    """An answer that sets a cookie is released when the store has it: every request is a cookie written."""
+    medians = (f"{name} {statistics.median(_of(results, name, 'requests_per_second')):.0f}" for name in results)
+    return f"Cookies written per second: {', '.join(medians)}.\n"
 
 
 def _disturbance(results):

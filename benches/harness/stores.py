@@ -23,12 +23,17 @@ class Store:
     # Writes a second that its server keeps up with; a session that is used makes one.
     most_writes: float = math.inf
 
-    def keeps_up_with(self, workload):
-        return self.most_writes >= (math.inf if workload.cookies else workload.sessions)
+    def left_out(self, workload):
+        """Why it is not measured under a workload, or None."""
+        if self.missing:
+            return self.missing
+        if self.most_writes < (math.inf if workload.cookies else workload.sessions):
+            return f"its server here keeps up with {self.most_writes} writes a second, and this is more"
+        return None
 
 
 def _without(command, remedy):
-    return None if shutil.which(command) else f"there is no `{command}` here: {remedy}"
+    return None if shutil.which(command) else f"there is no `{command}` here; {remedy}"
 
 
 MEMORY = Store("memory", "")
