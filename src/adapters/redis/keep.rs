@@ -116,7 +116,13 @@ impl Inner {
         {
             return Standing::Up(Arc::clone(node));
         }
-        match Node::connect(&self.dialer, address, &self.trial(first)).await {
+        let trial = self.trial(first);
+        let connected = match Node::connect(&self.dialer, address, &trial).await {
+            // It may have accepted the connection while it was ending; now it tells whether it is gone.
+            Err(trouble) if trouble.is_drop() => Node::connect(&self.dialer, address, &trial).await,
+            connected => connected,
+        };
+        match connected {
             Ok(node) => {
                 if let Some(Standing::Down(_)) = known {
                     tracing::info!(adapter = NAME, redis = %address, "Redis is back");
