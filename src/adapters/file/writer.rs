@@ -159,10 +159,8 @@ impl Shelf {
             if let Some(gather) = gather(before) {
                 thread::sleep(gather);
             }
-            let company = company(&*first, queue);
             busy.begin();
-            let waiting = std::iter::once(first).chain(company);
-            let waiting = waiting.chain(queue.try_iter()).take(BATCH);
+            let waiting = std::iter::once(first).chain(queue.try_iter()).take(BATCH);
             // Who has been told that it took too long must not have it done after all, later than what followed.
             let mut batch: Vec<_> = waiting.filter(|task| !task.is_given_up()).collect();
             before = batch.len();
@@ -256,22 +254,6 @@ fn gather(before: usize) -> Option<Duration> {
     (before >= MANY).then(|| GATHER.saturating_mul(before).min(LONGEST_GATHER))
 }
 
-/// What comes within [`COMPANY`] of work that need not be done at once, up to the first that does.
-fn company(first: &dyn Task, queue: &Receiver<Box<dyn Task>>) -> Vec<Box<dyn Task>> {
-    let mut come = Vec::new();
-    let deadline = Instant::now() + COMPANY;
-    let mut urgent = first.is_urgent();
-    while !urgent && come.len() < BATCH {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(task) = queue.recv_timeout(left) else {
-            break;
-        };
-        urgent = task.is_urgent();
-        come.push(task);
-    }
-    come
-}
-
 fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
     let failure = Arc::new(failure);
     for task in batch.drain(..) {
@@ -317,9 +299,6 @@ const BATCH: usize = 512;
 const MANY: u32 = 8;
 const GATHER: Duration = Duration::from_micros(50);
 const LONGEST_GATHER: Duration = Duration::from_millis(5);
-
-/// How long last use and counters wait for others: a second's worth of them comes from each session that is used.
-const COMPANY: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

@@ -114,6 +114,14 @@ impl Link {
         fault(self.place.explain(error, self.heartbeat.lock().as_ref()))
     }
 
+    /// Why there is no answer: what the driver has found out by its own look at the server, or only that there is none.
+    fn silence(&self) -> String {
+        match &*self.heartbeat.lock() {
+            Some(error) => self.place.explain(error, None),
+            None => self.place.silent(),
+        }
+    }
+
     /// Makes the link, watches it, and makes it anew for as long as it is polled.
     pub(super) async fn keep(&self) {
         loop {
@@ -125,7 +133,7 @@ impl Link {
                     self.down(self.watch_over(&store).await);
                 }
                 Ok(Err(reason)) => self.down(reason),
-                Err(_) => self.down(self.place.silent()),
+                Err(_) => self.down(self.silence()),
             }
             sleep(PROBE_EVERY).await;
         }
@@ -167,7 +175,7 @@ impl Link {
         let client = Client::with_options(options).map_err(in_words)?;
         let hello = match self.probe(&client).await {
             Ok(hello) => hello.map_err(in_words)?,
-            Err(_) => return Err(self.place.silent()),
+            Err(_) => return Err(self.silence()),
         };
         // The version of the wire protocol that came with 4.4; shards and replicas alike say it.
         if hello.get_i32("maxWireVersion").unwrap_or(0) < 9 {
@@ -221,13 +229,13 @@ impl Link {
                 Ok(Err(error)) => return self.explain(&error).reason.to_string(),
                 // A probe may stand in line with many calls that are answered.
                 Err(_) if self.answered.lock().elapsed() < PROBE_WITHIN => {}
-                Err(_) => return self.place.silent(),
+                Err(_) => return self.silence(),
             }
             if prepared.elapsed() > PREPARE_EVERY {
                 match timeout(CONNECTING, store.prepare()).await {
                     Ok(Ok(())) => prepared = Instant::now(),
                     Ok(Err(error)) => return self.explain(&error).reason.to_string(),
-                    Err(_) => return self.place.silent(),
+                    Err(_) => return self.silence(),
                 }
             }
         }

@@ -131,7 +131,7 @@ impl Link {
         tried.map(|_| ())
     }
 
-    /// Whether a server does its work; one whose connection has ended is connected to first, which tells what became of it.
+    /// Whether a server does its work. That a connection has ended says little: it is waited for what connecting anew tells.
     async fn try_out(
         &self,
         address: &Address,
@@ -142,6 +142,7 @@ impl Link {
         loop {
             let standing = map.borrow_and_update().nodes.get(address).cloned();
             let trouble = match standing {
+                Some(Standing::Down(trouble)) if trouble.is_drop() => trouble,
                 Some(Standing::Down(trouble)) => return Err(trouble),
                 None => Trouble::silent(address),
                 Some(Standing::Up(node)) => match node.try_out(&self.inner.trial(first)).await {

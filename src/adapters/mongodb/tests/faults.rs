@@ -88,9 +88,10 @@ async fn of_what_was_acknowledged_nothing_is_missing_after_a_kill() {
     known_gone(&adapter).await;
     let (error, took) = fails(&adapter).await;
     assert!(took < Duration::from_millis(100), "{took:?}");
-    // Which of these it is depends on what the driver was doing at that moment.
-    let said = ["cannot be reached", "connection", "check that it runs"];
-    assert!(said.iter().any(|said| error.contains(said)), "{error}");
+    assert!(
+        error.contains("cannot be reached") || error.contains("connection"),
+        "{error}"
+    );
     mongo.restart(None).await;
     recovers(&adapter).await;
     let found = adapter.load(&session.id).await.expect("it recovered");
