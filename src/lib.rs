@@ -9,6 +9,7 @@
 //! - [`doors`]: listeners; bytes become requests and the facts about their connection.
 //! - [`admin`]: the REST API, on the same pipeline.
 //! - [`exchange`]: the seven steps.
+//! - [`browser`]: pages rendered by Chromium, a context a session.
 //! - [`registry`]: the sessions in use, loaded once, expired on time.
 //! - [`adapters`]: where records are stored.
 //! - [`upstream`]: the way to origins, over connections that belong to one session.
@@ -27,6 +28,7 @@
 pub mod adapters;
 pub mod admin;
 pub mod app;
+pub mod browser;
 pub mod ca;
 pub mod cli;
 pub mod clock;

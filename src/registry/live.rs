@@ -46,6 +46,8 @@ pub struct LiveSession {
     /// The exchanges that use the session at this moment.
     in_flight: AtomicUsize,
     standing: Standing,
+    /// What upper floors hang on it.
+    attachment: Mutex<Option<Arc<dyn Attachment>>>,
     copy: Copied,
     pub(super) writer: Writer,
     dirty: Dirty,
@@ -64,6 +66,12 @@ pub struct State {
     pub(super) pending: Delta,
     /// Counts the deltas that went into `pending`, ever.
     pub(super) issued: u64,
+}
+
+/// Something of a floor above that belongs to a session in use and ends with it: its browser context.
+pub trait Attachment: std::any::Any + std::fmt::Debug + Send + Sync {
+    /// The session is over, unloaded, or has another attachment now: nothing more may be done for it. Must not wait.
+    fn close(&self);
 }
 
 /// What a session begins with.
@@ -242,6 +250,7 @@ impl LiveSession {
             },
             in_flight: AtomicUsize::new(0),
             standing: Standing::default(),
+            attachment: Mutex::new(None),
             writer: Writer::default(),
             dirty,
             state: Mutex::new(State {
@@ -278,6 +287,31 @@ impl LiveSession {
     /// Its connections to origins.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// What hangs on it, if it is an `A`.
+    pub fn attachment<A: Attachment>(&self) -> Option<Arc<A>> {
+        let attachment: Arc<dyn std::any::Any + Send + Sync> = self.attachment.lock().clone()?;
+        attachment.downcast().ok()
+    }
+
+    /// Hangs something on it, in place of what hung there; closed at once where the session is over already.
+    pub fn attach(&self, attachment: Arc<dyn Attachment>) {
+        let before = self.attachment.lock().replace(attachment);
+        if let Some(before) = before {
+            before.close();
+        }
+        // After it was put there: whoever ends the session meanwhile finds it, or is seen here.
+        if self.is_gone() || self.standing.retired.load(Ordering::SeqCst) {
+            self.detach();
+        }
+    }
+
+    fn detach(&self) {
+        let attachment = self.attachment.lock().take();
+        if let Some(attachment) = attachment {
+            attachment.close();
+        }
     }
 
     /// Its limiter and the line before it.
@@ -439,16 +473,18 @@ impl LiveSession {
 
     /// Ends it: it was deleted or has expired. Idle connections close now, others after their response.
     pub(super) fn end(&self) {
-        self.standing.gone.store(true, Ordering::Release);
+        self.standing.gone.store(true, Ordering::SeqCst);
         self.pool.close();
+        self.detach();
     }
 
     /// Keeps new requests from using this copy; whether nothing uses it, so that it can be dropped.
     pub(super) fn retire(&self) -> bool {
         self.standing.retired.store(true, Ordering::SeqCst);
         let unused = self.in_flight.load(Ordering::SeqCst) == 0;
-        if !unused {
-            self.standing.retired.store(false, Ordering::SeqCst);
+        match unused {
+            true => self.detach(),
+            false => self.standing.retired.store(false, Ordering::SeqCst),
         }
         unused
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::gate::{Denied, Gate, Permit, Refused};
-pub use self::live::{Defaults, LiveSession, Profile, Seed, State, Visit};
+pub use self::live::{Attachment, Defaults, LiveSession, Profile, Seed, State, Visit};
 use self::turns::Turns;
 pub use self::view::SessionView;
 use self::writeback::Dirty;
