@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use super::error::BrowserError;
 
 /// The program to start: the one that is configured, else the first that is found.
+///
+/// # Errors
+/// [`BrowserError::Missing`], or [`BrowserError::Start`] where what is configured is no program.
 pub fn find(configured: Option<&Path>) -> Result<PathBuf, BrowserError> {
     find_in(configured, std::env::var_os("PATH").as_deref(), &|path| {
         is_program(path)
