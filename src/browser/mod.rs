@@ -4,11 +4,25 @@
 //! walk of a request. The document itself is fetched by the exchange and offered to that listener ([`Visitor::offer`]), so that
 //! an origin sees one request for it.
 
+mod chromium;
+mod context;
 mod document;
 mod error;
+mod executable;
+mod flags;
+mod identity;
+mod link;
 mod options;
+mod page;
 mod pool;
+mod process;
+mod profile;
+mod read;
+mod setup;
+mod surrogates;
+mod sync;
 mod visitor;
+mod watch;
 
 pub use self::document::{Ask, Document, Rendered, Shot, ShotFormat};
 pub use self::error::BrowserError;

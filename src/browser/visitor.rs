@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use url::Url;
 
+use super::context::Context;
 use super::document::Document;
 use crate::registry::LiveSession;
 use crate::upstream::Pool;
@@ -65,6 +68,8 @@ pub struct Visitor {
     identity: Mutex<Arc<[(HeaderName, Option<HeaderValue>)]>>,
     /// Documents that are there already, by the URL they are of.
     offers: Mutex<HashMap<String, Vec<Arc<Document>>>>,
+    /// The context that it is in.
+    context: OnceLock<Weak<Context>>,
     /// The requests of pages at once.
     pub slots: Arc<Semaphore>,
 }
@@ -77,6 +82,7 @@ impl Visitor {
             own,
             identity: Mutex::new(Arc::from([])),
             offers: Mutex::new(HashMap::new()),
+            context: OnceLock::new(),
             slots: Arc::new(Semaphore::new(SLOTS)),
         })
     }
@@ -134,7 +140,23 @@ impl Visitor {
 
     /// To be awaited before a document of `url` is answered to the browser, frames' documents included: what pages of the context
     /// must not be seeded with a second time is taken out of their seeds first. Takes at most 2 s.
-    pub async fn before_document(&self, _url: &Url) {}
+    pub async fn before_document(&self, url: &Url) {
+        let Some(context) = self.context.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        if timeout(BEFORE_DOCUMENT, context.before_document(url))
+            .await
+            .is_err()
+        {
+            tracing::debug!("a document is answered though a page may put its storage there twice");
+        }
+    }
+
+    /// Lets documents wait for the pages of `context`, once.
+    pub(super) fn belong_to(&self, context: &Arc<Context>) {
+        // It is the first, or the one that it belongs to already.
+        self.context.get_or_init(|| Arc::downgrade(context));
+    }
 
     /// Whether a document of `https://host:port` or `http://host:port` (the origin as the URL standard serializes it) is on offer: its
     /// tunnel needs no connection.
@@ -174,3 +196,5 @@ impl Drop for Offer {
 /// The budget of a context: so many requests of its pages are under way at once, further ones wait. They take nothing from the session's
 /// rate, which counts what its clients ask for.
 const SLOTS: usize = 32;
+
+const BEFORE_DOCUMENT: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ mod octets;
 mod parse;
 mod partition;
 mod receive;
+mod remove;
 mod stored;
 mod superseded;
 #[cfg(test)]

@@ -1,0 +1,295 @@
+//! One page of a context, from its birth until it is closed, which is when it is dropped.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chromiumoxide::Command;
+use chromiumoxide::cdp::browser_protocol::page::{
+    AddScriptToEvaluateOnNewDocumentParams, GetFrameTreeParams,
+    RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
+};
+use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SessionId};
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::identity::Identity;
+use super::link::{Arrival, CallError, Event, Link};
+use super::options::Blocked;
+use super::setup;
+use super::sync::seed::{Fill, Seeds};
+use super::sync::storage::{Items, Overlay};
+use super::watch::{Over, Watch};
+use crate::session::origin::Origin;
+use crate::session::storage::Area;
+
+/// A page.
+#[derive(Debug)]
+pub(super) struct Page {
+    context: Arc<Context>,
+    pub(super) session: SessionId,
+    pub(super) target: String,
+    pub(super) told: Arc<Told>,
+    seeding: Mutex<Seeding>,
+    /// The script that seeds, while it is there; held while it is replaced.
+    script: tokio::sync::Mutex<Option<ScriptIdentifier>>,
+}
+
+/// What its events told.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) watch: Mutex<Watch>,
+    /// Something happened.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Seeding {
+    pending: Seeds,
+    /// `pending` is not what the script puts.
+    stale: bool,
+    /// What sessionStorage is known to hold.
+    session: HashMap<Origin, Items>,
+    /// The URL that it will be sent to, while no document of it was asked for.
+    first: Option<String>,
+}
+
+impl Page {
+    /// Opens an empty page, made ready: it seems to be `identity`, and puts `seeds` into the first documents of their origins.
+    ///
+    /// # Cancellation
+    /// The page is closed.
+    pub(super) async fn open(
+        context: &Arc<Context>,
+        identity: &Identity,
+        seeds: Seeds,
+        blocked: &[Blocked],
+    ) -> Result<Arc<Self>, CallError> {
+        let arrival = context.browser.new_page(&context.id).await?;
+        let Arrival {
+            session,
+            target,
+            events,
+            ..
+        } = arrival;
+        let told = Arc::new(Told {
+            watch: Mutex::new(Watch::new(&target, Instant::now())),
+            changed: Notify::new(),
+        });
+        let script = seeds.script();
+        context.browser.pages.fetch_add(1, Ordering::SeqCst);
+        let page = Arc::new(Self {
+            context: Arc::clone(context),
+            session,
+            target,
+            told,
+            seeding: Mutex::new(Seeding {
+                pending: seeds,
+                ..Seeding::default()
+            }),
+            script: tokio::sync::Mutex::default(),
+        });
+        tokio::spawn(listen(
+            events,
+            Arc::clone(&page.told),
+            context.browser.link.clone(),
+            page.session.clone(),
+        ));
+        context.add_page(&page);
+        let seeded = async {
+            if let Some(source) = script {
+                *page.script.lock().await = Some(page.add_script(source).await?);
+            }
+            Ok(())
+        };
+        // The script first: the set-up ends by letting the page run.
+        let (seeded, ready) = tokio::join!(seeded, setup::make_ready(&page, identity, blocked));
+        seeded.and(ready)?;
+        Ok(page)
+    }
+
+    /// Sends a command at once.
+    pub(super) fn call<C: Command>(
+        &self,
+        command: &C,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Value, CallError>> + Send + use<C> {
+        self.link().call(Some(&self.session), command, limit)
+    }
+
+    /// Sends one whose answer nobody waits for.
+    pub(super) fn post<C: Command>(&self, command: &C) {
+        self.link().post(Some(&self.session), command);
+    }
+
+    fn link(&self) -> &Link {
+        &self.context.browser.link
+    }
+
+    /// It is about to be sent there.
+    pub(super) fn will_begin_with(&self, url: &str) {
+        self.seeding.lock().first = Some(url.to_owned());
+    }
+
+    /// Whether it has had no document yet; once `url` is asked for it has.
+    pub(super) fn begins_with(&self, url: &str) -> bool {
+        let mut seeding = self.seeding.lock();
+        let begins = seeding.first.is_some();
+        if seeding.first.as_deref() == Some(url) {
+            seeding.first = None;
+        }
+        begins
+    }
+
+    /// Whether its script has something to put.
+    pub(super) fn has_seeds(&self) -> bool {
+        let pending = &self.seeding.lock().pending;
+        !pending.local.is_empty() || !pending.session.is_empty()
+    }
+
+    /// A document of `origin` was there: what it was given, of localStorage as the answer.
+    pub(super) fn consume(&self, origin: &Origin) -> Option<Fill> {
+        let mut seeding = self.seeding.lock();
+        if let Some(items) = seeding.pending.session.remove(origin) {
+            seeding.session.insert(origin.clone(), items);
+            seeding.stale = true;
+        }
+        let fill = seeding.pending.local.remove(origin);
+        seeding.stale |= fill.is_some();
+        fill
+    }
+
+    /// Another page has put it there.
+    pub(super) fn forget_local(&self, origin: &Origin) {
+        let mut seeding = self.seeding.lock();
+        seeding.stale |= seeding.pending.local.remove(origin).is_some();
+    }
+
+    /// What sessionStorage is known to hold, by origins whose documents were there.
+    pub(super) fn session_known(
+        &self,
+    ) -> parking_lot::MappedMutexGuard<'_, HashMap<Origin, Items>> {
+        MutexGuard::map(self.seeding.lock(), |seeding| &mut seeding.session)
+    }
+
+    /// First parties whose documents were there, and what was heard of their storage.
+    pub(super) fn storage_heard(&self) -> (BTreeSet<Origin>, HashMap<(Origin, Area), Overlay>) {
+        let watch = self.told.watch.lock();
+        (watch.committed.clone(), watch.overlays.clone())
+    }
+
+    /// First parties whose documents were there until now: events that are on their way included.
+    pub(super) async fn origins_now(&self) -> BTreeSet<Origin> {
+        let answer = self.call(&GetFrameTreeParams {}, TREE_LIMIT).await;
+        let mut origins = self.told.watch.lock().committed.clone();
+        if let Ok(answer) = answer
+            && let Some(tree) = answer.get("frameTree")
+        {
+            collect(tree, &mut origins);
+        }
+        origins
+    }
+
+    /// Has the script put what is still to be put, and no more.
+    pub(super) async fn refresh_script(&self) {
+        if !self.seeding.lock().stale {
+            return;
+        }
+        let mut script = self.script.lock().await;
+        let source = {
+            let mut seeding = self.seeding.lock();
+            if !std::mem::take(&mut seeding.stale) {
+                return;
+            }
+            seeding.pending.script()
+        };
+        let removed = script.take().map(|identifier| {
+            let params = RemoveScriptToEvaluateOnNewDocumentParams { identifier };
+            self.call(&params, SCRIPT_LIMIT)
+        });
+        let added = async {
+            match source {
+                Some(source) => self.add_script(source).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let removed = async {
+            match removed {
+                Some(removed) => removed.await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let (removed, added) = tokio::join!(removed, added);
+        match removed.and(added) {
+            Ok(added) => *script = added,
+            Err(error) => tracing::debug!(%error, "a page's seeds could not be replaced"),
+        }
+    }
+
+    async fn add_script(&self, source: String) -> Result<ScriptIdentifier, CallError> {
+        let params = AddScriptToEvaluateOnNewDocumentParams::new(source);
+        let added = self.call(&params, SCRIPT_LIMIT).await?;
+        let identifier = added["identifier"].as_str().unwrap_or_default();
+        Ok(ScriptIdentifier::new(identifier))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let close = CloseTargetParams::new(self.target.clone());
+        self.link().post(None, &close);
+        self.context.browser.pages.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The task that hears a page until it is closed.
+async fn listen(
+    mut events: mpsc::UnboundedReceiver<Event>,
+    told: Arc<Told>,
+    link: Link,
+    session: SessionId,
+) {
+    while let Some(event) = events.recv().await {
+        let act = told.watch.lock().on(&event, Instant::now());
+        if let Some(act) = act {
+            setup::act(act, &link, &session);
+        }
+        told.changed.notify_waiters();
+    }
+    let why = match link.closed().is_cancelled() {
+        true => Over::Crashed,
+        false => Over::Closed,
+    };
+    told.watch.lock().end(why);
+    told.changed.notify_waiters();
+}
+
+/// The origins of a frame tree whose frames are all of the main frame's site: what a third party's frame holds cannot have been seeded.
+fn collect(tree: &Value, origins: &mut BTreeSet<Origin>) {
+    let origin = tree
+        .pointer("/frame/securityOrigin")
+        .and_then(Value::as_str);
+    let Some(origin) = origin.and_then(|origin| origin.parse::<Origin>().ok()) else {
+        return;
+    };
+    let site = |origin: &Origin| crate::session::jar::PartitionKey::new(origin.as_str(), false);
+    let own = site(&origin);
+    origins.insert(origin);
+    let children = tree.get("childFrames").and_then(Value::as_array);
+    for child in children.into_iter().flatten() {
+        let origin = child
+            .pointer("/frame/securityOrigin")
+            .and_then(Value::as_str);
+        let origin = origin.and_then(|origin| origin.parse::<Origin>().ok());
+        if origin.as_ref().and_then(site) == own {
+            collect(child, origins);
+        }
+    }
+}
+
+const TREE_LIMIT: Duration = Duration::from_millis(1500);
+const SCRIPT_LIMIT: Duration = Duration::from_secs(5);
