@@ -176,6 +176,12 @@ impl Chromium {
         }
     }
 
+    /// Takes a place of a page in it.
+    pub(super) fn lease(self: &Arc<Self>) -> Lease {
+        self.pages.fetch_add(1, Ordering::SeqCst);
+        Lease(Arc::clone(self))
+    }
+
     /// A new empty page of `context`, still paused.
     pub(super) async fn new_page(&self, context: &str) -> Result<Arrival, CallError> {
         let birth = self.nursery.expect(context, &self.link);
@@ -184,6 +190,16 @@ impl Chromium {
         let created = self.link.call(None, &params, PAGE_LIMIT).await?;
         let target = created["targetId"].as_str().unwrap_or_default();
         birth.take(target).ok_or(CallError::Gone)
+    }
+}
+
+/// A place of a page in a browser, from before the page is there until it is closed.
+#[derive(Debug)]
+pub(super) struct Lease(pub(super) Arc<Chromium>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.pages.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

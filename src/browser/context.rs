@@ -15,7 +15,7 @@ use chromiumoxide::cdp::browser_protocol::target::{
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -50,6 +50,8 @@ pub(super) struct Context {
     users: AtomicUsize,
     /// Its session is over: nothing more may be done for it.
     pub(super) over: CancellationToken,
+    /// Given back before `freed` is told.
+    room: Option<OwnedSemaphorePermit>,
     /// Told when it is not used any more, and when it is gone.
     freed: Arc<Notify>,
 }
@@ -60,6 +62,7 @@ impl Context {
         browser: &Arc<Chromium>,
         doors: &dyn Doors,
         visitor: Arc<Visitor>,
+        room: OwnedSemaphorePermit,
         freed: &Arc<Notify>,
     ) -> Result<Arc<Self>, BrowserError> {
         let (address, clients) = browser.reach;
@@ -88,6 +91,7 @@ impl Context {
             usage: Mutex::new(Instant::now()),
             users: AtomicUsize::new(0),
             over: CancellationToken::new(),
+            room: Some(room),
             freed: Arc::clone(freed),
         });
         browser.contexts.fetch_add(1, Ordering::SeqCst);
@@ -261,6 +265,7 @@ impl Drop for Context {
         let params = DisposeBrowserContextParams::new(self.id.clone());
         self.browser.link.post(None, &params);
         self.browser.contexts.fetch_sub(1, Ordering::SeqCst);
+        self.room = None;
         self.freed.notify_waiters();
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chromiumoxide::Command;
@@ -81,7 +80,6 @@ impl Page {
             changed: Notify::new(),
         });
         let script = seeds.script();
-        context.browser.pages.fetch_add(1, Ordering::SeqCst);
         let page = Arc::new(Self {
             context: Arc::clone(context),
             session,
@@ -242,7 +240,6 @@ impl Drop for Page {
     fn drop(&mut self) {
         let close = CloseTargetParams::new(self.target.clone());
         self.link().post(None, &close);
-        self.context.browser.pages.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
