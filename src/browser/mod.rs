@@ -26,6 +26,8 @@ mod slot;
 mod status;
 mod surrogates;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod visitor;
 mod watch;
 

@@ -192,6 +192,18 @@ impl Flight {
         self.visit = Some(visit);
     }
 
+    /// By which route the exchange went, where that is not http.
+    pub(super) fn route(&mut self, route: &'static str) {
+        if let Some(entry) = &mut self.entry {
+            entry.route = route;
+        }
+    }
+
+    /// Leaves it out of the access log: nobody was asked for anything.
+    pub(super) fn unlogged(&mut self) {
+        self.entry = None;
+    }
+
     pub(super) fn slot(&mut self, slot: OwnedSemaphorePermit) {
         self.slot = Some(slot);
     }

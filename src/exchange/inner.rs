@@ -29,6 +29,7 @@ impl Exchange {
     ) -> Result<Response<Body>, Fault> {
         let destination = from.destination(&request)?;
         flight.towards(&destination);
+        flight.route("page");
         if is_for_document(&request)
             && let Some(mut url) = destination.url()
         {
@@ -95,6 +96,7 @@ fn is_for_document(request: &Request<RequestBody>) -> bool {
 }
 
 fn offered(document: &Document, flight: &mut Flight) -> Response<Body> {
+    flight.unlogged();
     let flight = std::mem::take(flight);
     let mut response = Response::new(Body::full(document.body.clone()).riding(flight));
     *response.status_mut() = document.status;

@@ -144,6 +144,7 @@ impl Exchange {
                     format!("the document broke off: {error}"),
                 )
             })?;
+        flight.answered(head.status);
         let document = match read {
             Whole::All(bytes, frames) => (bytes, frames),
             Whole::Larger(frames, rest) if plan == Plan::Auto => {
@@ -197,6 +198,7 @@ impl Exchange {
         if let Some(until) = &wish.until {
             until.rendering.store(true, Ordering::Relaxed);
         }
+        flight.route("browser");
         let rendered = slot.render(ask).await?;
         if let (Some(looks), Some(evidence)) = (looks, evidence) {
             let gained = looks.gained(&Looks::of(rendered.html.as_bytes()));
@@ -212,6 +214,7 @@ impl Exchange {
             Some((status, fields)) => (status, fields),
             None => (head.status, head.headers),
         };
+        flight.answered(status);
         let mut parts = head_of(status, undescribed(&fields));
         let place = |url: &Url| {
             let mut url = url.clone();

@@ -28,7 +28,7 @@ pub struct Entry {
     pub status: Option<StatusCode>,
     /// The fault that was answered with, if it was one.
     pub fault: Option<&'static str>,
-    /// `http` or `browser`.
+    /// `http`; `browser` where the page was rendered; `page` for what a page asked for.
     pub route: &'static str,
     /// Bytes of the response's body.
     pub bytes_in: u64,
