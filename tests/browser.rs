@@ -102,10 +102,11 @@ async fn pool(burdock: &Burdock) -> Value {
     status.json()["browser"].clone()
 }
 
-/// A number of the pool.
+/// A number of the pool: what there is now, or one of its counters.
 #[track_caller]
 fn count(pool: &Value, name: &str) -> u64 {
-    pool[name].as_u64().unwrap_or_else(|| panic!("a number `{name}` in {pool}"))
+    let number = pool.get(name).or_else(|| pool["counters"].get(name));
+    number.and_then(Value::as_u64).unwrap_or_else(|| panic!("a number `{name}` in {pool}"))
 }
 
 /// Waits until every request that was admitted has ended, one way or the other, and has given back its page; checks that so many did.

@@ -215,6 +215,10 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
         ),
         "part.css" => Reply::text("p { color: red }").field("Content-Type", "text/css"),
         "part.png" => Reply::text("").field("Content-Type", "image/png"),
+        "tall" => html(
+            "<!doctype html><body style='margin: 0; background: teal'><div style='height: 3000px'></div>\
+             <script>document.body.dataset.done = ''</script>",
+        ),
         // To where a page must not lead.
         "lead" => html(format!(
             "<!doctype html><p>stayed</p><iframe src='{0}'></iframe><script>location.href = '{0}'; document.body.dataset.done = ''</script>",
