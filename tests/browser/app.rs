@@ -184,7 +184,7 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
         "cookies" => html(include_str!("pages/cookies.html"))
             .cookie("plain=1")
             .cookie("only=1; HttpOnly; SameSite=Strict; Secure")
-            .cookie("late=1; Path=/; Secure; Expires=Fri, 01 Jan 2027 00:00:00 GMT")
+            .cookie("late=1; Path=/; Secure; Expires=Fri, 01 Jan 2100 00:00:00 GMT")
             .cookie("long=1; Path=/; Secure; Max-Age=7200")
             .cookie("site=1; Domain=app.example; Path=/; SameSite=None; Secure")
             .cookie("__Host-part=1; Path=/; Secure; HttpOnly; SameSite=None; Partitioned")
@@ -193,7 +193,7 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
         "logout" => html(include_str!("pages/logout.html"))
             .cookie("sid=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
             .cookie("api=; Path=/; Secure; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
-        "forget" => html("<!doctype html><script>localStorage.clear(); document.body.dataset.done = ''</script>"),
+        "forget" => html("<!doctype html><p>forgotten</p><script>localStorage.clear(); document.body.dataset.done = ''</script>"),
         "echo" => data(&fields(seen)),
         "gated.js" => script("document.body.dataset.gated = '';").after(gate),
         "gated" => html(format!(
