@@ -62,27 +62,42 @@ fn assert_shows(answer: &Answer, text: &str) {
 #[track_caller]
 fn out(answer: &Answer) -> Value {
     let page = page(answer);
-    let (_, rest) = page.split_once("<pre id=\"out\">").expect("a page with its findings");
+    let (_, rest) = page
+        .split_once("<pre id=\"out\">")
+        .expect("a page with its findings");
     let (text, _) = rest.split_once("</pre>").expect("its end");
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let text = text
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// A GET with fields of its own.
 async fn get(client: &mut Client, url: &str, fields: &[(&str, &str)]) -> Answer {
-    let asked = fields.iter().fold(request("GET", url), |asked, (name, value)| asked.header(*name, *value));
-    client.send(asked.body("".into()).expect("a valid request")).await
+    let asked = fields
+        .iter()
+        .fold(request("GET", url), |asked, (name, value)| {
+            asked.header(*name, *value)
+        });
+    client
+        .send(asked.body("".into()).expect("a valid request"))
+        .await
 }
 
 /// Makes a session by the admin API.
 async fn create(burdock: &Burdock, session: &Value) {
-    let made = burdock.api("POST", "/api/v1/sessions", &session.to_string()).await;
+    let made = burdock
+        .api("POST", "/api/v1/sessions", &session.to_string())
+        .await;
     assert_eq!(made.status, 201, "{made:?}");
 }
 
 /// What a session has stored of its pages.
 async fn state(burdock: &Burdock, session: &str) -> Value {
-    let state = burdock.api("GET", &format!("/api/v1/sessions/{session}/state"), "").await;
+    let state = burdock
+        .api("GET", &format!("/api/v1/sessions/{session}/state"), "")
+        .await;
     assert_eq!(state.status, 200, "{state:?}");
     state.json()
 }
@@ -106,7 +121,9 @@ async fn pool(burdock: &Burdock) -> Value {
 #[track_caller]
 fn count(pool: &Value, name: &str) -> u64 {
     let number = pool.get(name).or_else(|| pool["counters"].get(name));
-    number.and_then(Value::as_u64).unwrap_or_else(|| panic!("a number `{name}` in {pool}"))
+    number
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("a number `{name}` in {pool}"))
 }
 
 /// Waits until every request that was admitted has ended, one way or the other, and has given back its page; checks that so many did.

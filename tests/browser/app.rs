@@ -55,7 +55,10 @@ impl App {
     pub(super) async fn on(origin: Builder) -> Self {
         let gate = Gate::closed();
         let waits = gate.clone();
-        let origin = origin.respond(move |seen| answer(seen, &waits)).start().await;
+        let origin = origin
+            .respond(move |seen| answer(seen, &waits))
+            .start()
+            .await;
         Self { origin, gate }
     }
 
@@ -106,7 +109,9 @@ pub(super) fn cookie<'a>(seen: &'a Seen, name: &str) -> Option<&'a str> {
 }
 
 fn pair<'a>(mut pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
-    pairs.find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
+    pairs
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+        .map(|(_, value)| value)
 }
 
 fn html(body: impl Into<String>) -> Reply {
@@ -142,7 +147,8 @@ fn answer(seen: &Seen, gate: &Gate) -> Reply {
         ("/redirect", "0") => Reply::redirect("/account").cookie("hops=0; Path=/; Secure"),
         ("/redirect", hop) => {
             let next = hop.parse::<u32>().map_or(0, |hop| hop - 1);
-            Reply::redirect(&format!("/redirect/{next}")).cookie(&format!("hops={next}; Path=/; Secure"))
+            Reply::redirect(&format!("/redirect/{next}"))
+                .cookie(&format!("hops={next}; Path=/; Secure"))
         }
         _ => faulty(seen, path),
     }
@@ -209,6 +215,10 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
             .field("Accept-Ranges", "bytes")
             .field("X-Mine", "1")
             .cookie("coded=1; Path=/; Secure"),
+        "orders" => html(
+            "<!doctype html><ul id=orders></ul><script>setTimeout(() => {\
+             document.querySelector('#orders').innerHTML = '<li>an order of badgers</li>' }, 50)</script>",
+        ),
         "parts" => html(
             "<!doctype html><link rel=stylesheet href=/part.css><img src=/part.png><script src=/ok.js></script>\
              <script>onload = () => { document.body.dataset.done = '' }</script>",
@@ -246,12 +256,18 @@ fn api(seen: &Seen, path: &str) -> Reply {
             data(&json!({ "token": format!("token-{user}") }))
                 .cookie(&format!("api={user}; Path=/; Secure; HttpOnly"))
         }
-        "/api/me" => match seen.field("authorization").and_then(|field| field.strip_prefix("Bearer token-")) {
+        "/api/me" => match seen
+            .field("authorization")
+            .and_then(|field| field.strip_prefix("Bearer token-"))
+        {
             Some(name) => data(&json!({ "name": name })),
-            None => Reply { status: 401, ..data(&json!({})) },
+            None => Reply {
+                status: 401,
+                ..data(&json!({}))
+            },
         },
         "/api/items" => {
-            let items: Vec<String> = (0..5).map(|item| format!("item {item}")).collect();
+            let items: Vec<String> = (0..12).map(|item| format!("item {item}")).collect();
             data(&json!(items))
         }
         "/sw/asset" | "/sw/echo" => Reply::text("past the service worker"),
@@ -267,21 +283,32 @@ fn faulty(seen: &Seen, path: &str) -> Reply {
             "<!doctype html><p>before</p><script>document.body.append('script'); document.body.dataset.done = ''</script>\
              <img src=/never><script src=/never defer></script>",
         ),
-        "/beacon" => html("<!doctype html><p>idle</p><script>fetch('/never'); document.body.dataset.done = ''</script>"),
+        "/beacon" => html(
+            "<!doctype html><p>idle</p><script>fetch('/never'); document.body.dataset.done = ''</script>",
+        ),
         "/restless" => html(include_str!("pages/restless.html")),
         "/tick" => Reply::text("tick"),
         "/spin" => html("<!doctype html><p>spinning</p><script>while (true) {}</script>"),
-        "/spin-later" => html("<!doctype html><p>spinning</p><script>onload = () => setTimeout(() => { while (true) {} })</script>"),
+        "/spin-later" => html(
+            "<!doctype html><p>spinning</p><script>onload = () => setTimeout(() => { while (true) {} })</script>",
+        ),
         "/alerts" => html(
             "<!doctype html><p id=said></p><script>const said = [];\
              for (let n = 0; n < 10; n++) { alert(n); said.push(confirm('sure?'), prompt('name?', 'x')); }\
              document.querySelector('#said').textContent = JSON.stringify(said);\
              onbeforeunload = () => 'stay'; document.body.dataset.done = ''</script>",
         ),
-        "/alert-loop" => html("<!doctype html><p>alert</p><script>while (true) alert('again')</script>"),
+        "/alert-loop" => {
+            html("<!doctype html><p>alert</p><script>while (true) alert('again')</script>")
+        }
         "/script-loop" => {
-            let next = query(seen, "n").and_then(|n| n.parse().ok()).unwrap_or(0_u32) + 1;
-            html(format!("<!doctype html><p>round</p><script>location.href = '/script-loop?n={next}'</script>"))
+            let next = query(seen, "n")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0_u32)
+                + 1;
+            html(format!(
+                "<!doctype html><p>round</p><script>location.href = '/script-loop?n={next}'</script>"
+            ))
         }
         "/reload" => html("<!doctype html><p>again</p><script>location.reload()</script>"),
         "/round" => Reply::redirect("/round"),
@@ -289,7 +316,9 @@ fn faulty(seen: &Seen, path: &str) -> Reply {
         "/swollen" => html(
             "<!doctype html><p></p><script>document.querySelector('p').textContent = 'x'.repeat(1 << 28); document.body.dataset.done = ''</script>",
         ),
-        "/flooded" => html("<!doctype html><p>flooded</p><img src=/flood><script src=/flood></script>"),
+        "/flooded" => {
+            html("<!doctype html><p>flooded</p><img src=/flood><script src=/flood></script>")
+        }
         _ => Reply::status(404),
     }
 }

@@ -16,11 +16,17 @@ use crate::support::{Answer, Burdock, DEADLINE, eventually, within_time};
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn start(app: &App) -> Burdock {
-    before(&[app]).config("browser.navigation_timeout = '2s'").start().await
+    before(&[app])
+        .config("browser.navigation_timeout = '2s'")
+        .start()
+        .await
 }
 
 async fn log_in(app: &App, burdock: &Burdock, session: &str) {
-    let login = burdock.visitor(session).post(&app.url("/login"), "user=ada").await;
+    let login = burdock
+        .visitor(session)
+        .post(&app.url("/login"), "user=ada")
+        .await;
     assert_eq!(login.status, 303);
 }
 
@@ -30,25 +36,46 @@ async fn ends(burdock: &Burdock, session: &str, url: &str) -> (String, Duration)
     let mut client = awaiting(burdock, session, "load");
     let asked = request("GET", url).body("".into()).expect("a valid URL");
     let answering = within_time(TIMEOUT + GRACE, url, client.stream(asked));
-    let response = answering.await.unwrap_or_else(|refusal| panic!("the tunnel: {refusal:?}"));
+    let response = answering
+        .await
+        .unwrap_or_else(|refusal| panic!("the tunnel: {refusal:?}"));
     let took = since.elapsed();
     let (parts, mut body) = response.into_parts();
     let said = if parts.status == 200 {
-        let partial = parts.headers.get("x-burdock-partial").map(|value| format!("{value:?}"));
+        let partial = parts
+            .headers
+            .get("x-burdock-partial")
+            .map(|value| format!("{value:?}"));
         let mut length = 0;
         let reading = async {
             while let Some(frame) = body.frame().await {
-                length += frame.expect("a whole page").into_data().map_or(0, |data| data.len());
+                length += frame
+                    .expect("a whole page")
+                    .into_data()
+                    .map_or(0, |data| data.len());
             }
         };
         within_time(DEADLINE * 3, url, reading).await;
         format!("a page of {length}, partial {partial:?}")
     } else {
         let body = body.collect().await.expect("a whole fault").to_bytes();
-        let answer = Answer { status: parts.status.as_u16(), version: parts.version, fields: parts.headers, body };
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            version: parts.version,
+            fields: parts.headers,
+            body,
+        };
         let (name, status, detail) = fault(&answer);
-        let documented = ["browser-timeout", "browser-unavailable", "upstream-protocol", "upstream-timeout"];
-        assert!(documented.contains(&name.as_str()), "{url}: {status} {name}: {detail}");
+        let documented = [
+            "browser-timeout",
+            "browser-unavailable",
+            "upstream-protocol",
+            "upstream-timeout",
+        ];
+        assert!(
+            documented.contains(&name.as_str()),
+            "{url}: {status} {name}: {detail}"
+        );
         format!("{name}: {detail}")
     };
     (said, took)
@@ -69,7 +96,12 @@ async fn all_end(paths: &[&'static str]) {
     });
     futures_util::future::join_all(ending).await;
     for path in paths {
-        assert_shows(&renderer(&burdock, &path[1..]).get(&app.url("/account")).await, "hello ada");
+        assert_shows(
+            &renderer(&burdock, &path[1..])
+                .get(&app.url("/account"))
+                .await,
+            "hello ada",
+        );
     }
     balanced(&burdock, 1 + 2 * paths.len() as u64).await;
     tidy(&burdock, 2).await;
@@ -93,7 +125,10 @@ async fn pages_without_end_are_given_up() {
 /// A page of session `a` that waits for its script, in a browser that is there.
 async fn rendering(app: &App, burdock: &Burdock) -> JoinHandle<Answer> {
     log_in(app, burdock, "a").await;
-    assert_shows(&renderer(burdock, "a").get(&app.url("/account")).await, "hello ada");
+    assert_shows(
+        &renderer(burdock, "a").get(&app.url("/account")).await,
+        "hello ada",
+    );
     let (mut client, url) = (awaiting(burdock, "a", "load"), app.url("/gated"));
     let request = tokio::spawn(async move { client.get(&url).await });
     app.hit("/gated.js", 1).await;
@@ -114,7 +149,10 @@ async fn is_rendered_again(victims: impl Fn(&Burdock) -> Vec<Process>) {
     let answer = request.await.expect("an answer");
     assert!(page(&answer).contains("data-gated"), "{answer:?}");
     assert_eq!(app.hits("/gated"), 1, "the document is not asked for again");
-    assert_shows(&renderer(&burdock, "a").get(&app.url("/account")).await, "hello ada");
+    assert_shows(
+        &renderer(&burdock, "a").get(&app.url("/account")).await,
+        "hello ada",
+    );
     balanced(&burdock, 3).await;
     assert!(count(&pool(&burdock).await, "crashes") >= 1);
     tidy(&burdock, 2).await;
@@ -144,7 +182,10 @@ async fn a_page_that_crashes_its_browser_twice_is_a_fault_and_the_session_goes_o
     let answer = request.await.expect("an answer");
     assert_eq!(fault(&answer).0, "browser-unavailable", "{answer:?}");
     app.gate.let_pass(10);
-    assert_shows(&renderer(&burdock, "a").get(&app.url("/account")).await, "hello ada");
+    assert_shows(
+        &renderer(&burdock, "a").get(&app.url("/account")).await,
+        "hello ada",
+    );
     assert!(page(&renderer(&burdock, "a").get(&app.url("/gated")).await).contains("data-gated"));
     balanced(&burdock, 4).await;
     tidy(&burdock, 2).await;
@@ -154,12 +195,20 @@ async fn a_page_that_crashes_its_browser_twice_is_a_fault_and_the_session_goes_o
 async fn an_idle_browser_that_is_killed_is_replaced_and_the_storage_is_there() {
     let app = App::start().await;
     let burdock = start(&app).await;
-    assert_shows(&renderer(&burdock, "a").get(&app.url("/token-login?user=ada")).await, "logged in");
+    assert_shows(
+        &renderer(&burdock, "a")
+            .get(&app.url("/token-login?user=ada"))
+            .await,
+        "logged in",
+    );
     for _ in 0..3 {
         let found = browsers(&burdock);
         found.iter().for_each(Process::kill);
         ended(&found).await;
-        assert_shows(&renderer(&burdock, "a").get(&app.url("/me")).await, "hello ada");
+        assert_shows(
+            &renderer(&burdock, "a").get(&app.url("/me")).await,
+            "hello ada",
+        );
     }
     balanced(&burdock, 4).await;
 }
@@ -167,7 +216,10 @@ async fn an_idle_browser_that_is_killed_is_replaced_and_the_storage_is_there() {
 #[tokio::test]
 async fn a_client_that_goes_away_gives_its_place_back() {
     let app = App::start().await;
-    let burdock = before(&[&app]).config("browser.max_pages = 1").start().await;
+    let burdock = before(&[&app])
+        .config("browser.max_pages = 1")
+        .start()
+        .await;
     let mut left = JoinSet::new();
     let leave = async |left: &mut JoinSet<Answer>, session: &str| {
         let (mut client, url) = (renderer(&burdock, session), app.url("/gated"));
@@ -176,9 +228,18 @@ async fn a_client_that_goes_away_gives_its_place_back() {
     leave(&mut left, "a").await;
     app.hit("/gated.js", 1).await;
     leave(&mut left, "b").await;
-    eventually("the second waits", async || (count(&pool(&burdock).await, "waiting") == 1).then_some(())).await;
+    eventually("the second waits", async || {
+        (count(&pool(&burdock).await, "waiting") == 1).then_some(())
+    })
+    .await;
     left.shutdown().await;
-    assert_shows(&renderer(&burdock, "a").get(&app.url("/account")).await, "nobody");
-    eventually("nobody waits", async || (count(&pool(&burdock).await, "waiting") == 0).then_some(())).await;
+    assert_shows(
+        &renderer(&burdock, "a").get(&app.url("/account")).await,
+        "nobody",
+    );
+    eventually("nobody waits", async || {
+        (count(&pool(&burdock).await, "waiting") == 0).then_some(())
+    })
+    .await;
     balanced(&burdock, 2).await;
 }

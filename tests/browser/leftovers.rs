@@ -38,13 +38,21 @@ async fn after_a_signal_to_end_there_is_no_browser_and_no_profile() {
 #[tokio::test]
 async fn a_page_under_way_is_finished_within_the_grace() {
     let app = App::start().await;
-    let mut burdock = before(&[&app]).config("proxy.shutdown_grace = '8s'").start().await;
+    let mut burdock = before(&[&app])
+        .config("proxy.shutdown_grace = '8s'")
+        .start()
+        .await;
     let (mut client, url) = (awaiting(&burdock, "a", "load"), app.url("/gated"));
     let request = tokio::spawn(async move { client.get(&url).await });
     app.hit("/gated.js", 1).await;
     let processes = below(&burdock);
     burdock.signal(Signal::TERM);
-    let refused = async || tokio::net::TcpStream::connect(burdock.proxy).await.is_err().then_some(());
+    let refused = async || {
+        tokio::net::TcpStream::connect(burdock.proxy)
+            .await
+            .is_err()
+            .then_some(())
+    };
     eventually("no new connection is accepted", refused).await;
     app.gate.let_pass(1);
     assert!(page(&request.await.expect("an answer")).contains("data-gated"));
@@ -71,16 +79,29 @@ async fn a_killed_burdock_leaves_no_browser_and_the_next_start_sweeps_up() {
     let left = files(scratch.path());
     let mut next = has_rendered(&app, scratch.path()).await;
     // Its own profile is new, the neighbour's is in use, the dead one's is gone.
-    let ours: Vec<String> = browsers(&neighbour).into_iter().chain(browsers(&next)).map(|process| process.arguments).collect();
+    let ours: Vec<String> = browsers(&neighbour)
+        .into_iter()
+        .chain(browsers(&next))
+        .map(|process| process.arguments)
+        .collect();
     let top = |path: &String| Path::new(path).parent() == Some(scratch.path());
     eventually("the dead one's profile is gone", async || {
         let profiles = files(scratch.path()).into_iter().filter(top);
-        let strays: Vec<String> = profiles.filter(|path| !ours.iter().any(|arguments| arguments.contains(path.as_str()))).collect();
+        let strays: Vec<String> = profiles
+            .filter(|path| {
+                !ours
+                    .iter()
+                    .any(|arguments| arguments.contains(path.as_str()))
+            })
+            .collect();
         strays.is_empty().then_some(())
     })
     .await;
     assert!(left.len() > 1, "there was something to sweep: {left:?}");
-    assert_shows(&renderer(&neighbour, "a").get(&app.url("/account")).await, "nobody");
+    assert_shows(
+        &renderer(&neighbour, "a").get(&app.url("/account")).await,
+        "nobody",
+    );
     next.signal(Signal::TERM);
     assert_eq!(next.exited().await.code(), Some(0));
 }
@@ -91,11 +112,31 @@ async fn without_a_browser_everything_else_works_and_the_fault_says_what_to_inst
     let nowhere = TempDir::with_prefix("burdock-test-").expect("a temporary folder");
     let path = nowhere.path().display().to_string();
     for (what, builder, said) in [
-        ("a program that is not there", before(&[&app]).config("browser.executable = '/nonexistent/chromium'"), "/nonexistent/chromium"),
-        ("no program on PATH", before(&[&app]).env("PATH", &path), "chromium-headless-shell"),
-        ("switched off", before(&[&app]).config("browser.enabled = false"), "browser.enabled"),
-        ("an endpoint where nobody is", before(&[&app]).config("browser.endpoints = ['ws://127.0.0.1:1/devtools/browser/x']"), "127.0.0.1:1"),
-        ("a program that is no browser", before(&[&app]).config("browser.executable = '/bin/false'"), "/bin/false"),
+        (
+            "a program that is not there",
+            before(&[&app]).config("browser.executable = '/nonexistent/chromium'"),
+            "/nonexistent/chromium",
+        ),
+        (
+            "no program on PATH",
+            before(&[&app]).env("PATH", &path),
+            "chromium-headless-shell",
+        ),
+        (
+            "switched off",
+            before(&[&app]).config("browser.enabled = false"),
+            "browser.enabled",
+        ),
+        (
+            "an endpoint where nobody is",
+            before(&[&app]).config("browser.endpoints = ['ws://127.0.0.1:1/devtools/browser/x']"),
+            "127.0.0.1:1",
+        ),
+        (
+            "a program that is no browser",
+            before(&[&app]).config("browser.executable = '/bin/false'"),
+            "/bin/false",
+        ),
     ] {
         let burdock = builder.start().await;
         create(&burdock, &json!({"id": "r", "render": "browser"})).await;
@@ -110,16 +151,37 @@ async fn without_a_browser_everything_else_works_and_the_fault_says_what_to_inst
         }
         let plain = burdock.visitor("a").get(&app.url("/account")).await;
         assert_eq!(plain.status, 200, "{what}");
-        let scrape = burdock.api("POST", "/api/scrape", &json!({"url": app.url("/account"), "render": "browser"}).to_string()).await;
-        assert_eq!((scrape.status, scrape.json()["type"].as_str()), (503, Some("urn:burdock:error:browser-unavailable")), "{what}");
-        assert_eq!(burdock.api("GET", "/readyz", "").await.status, 200, "{what}");
+        let scrape = burdock
+            .api(
+                "POST",
+                "/api/scrape",
+                &json!({"url": app.url("/account"), "render": "browser"}).to_string(),
+            )
+            .await;
+        assert_eq!(
+            (scrape.status, scrape.json()["type"].as_str()),
+            (503, Some("urn:burdock:error:browser-unavailable")),
+            "{what}"
+        );
+        assert_eq!(
+            burdock.api("GET", "/readyz", "").await.status,
+            200,
+            "{what}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_browser_named_by_the_config_is_missed_at_the_start() {
-    let burdock = Burdock::new().config("browser.executable = '/nonexistent/chromium'").start().await;
+    let burdock = Burdock::new()
+        .config("browser.executable = '/nonexistent/chromium'")
+        .start()
+        .await;
     burdock.logged("/nonexistent/chromium").await;
     let silent = Burdock::new().env("PATH", "/nonexistent").start().await;
-    assert!(!silent.log().contains("chromium"), "what nobody named is not missed: {}", silent.log());
+    assert!(
+        !silent.log().contains("chromium"),
+        "what nobody named is not missed: {}",
+        silent.log()
+    );
 }

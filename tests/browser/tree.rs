@@ -95,11 +95,26 @@ pub(super) async fn tidy(burdock: &Burdock, most_browsers: usize) {
 
 /// The ports of 127.0.0.1 on which burdock and all below it listen.
 pub(super) fn listening(burdock: &Burdock) -> BTreeSet<u16> {
-    let pids = below(burdock).into_iter().map(|process| process.pid).chain([burdock.pid()]);
+    let pids = below(burdock)
+        .into_iter()
+        .map(|process| process.pid)
+        .chain([burdock.pid()]);
     let sockets: BTreeSet<String> = pids
-        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten())
+        .flat_map(|pid| {
+            fs::read_dir(format!("/proc/{pid}/fd"))
+                .into_iter()
+                .flatten()
+                .flatten()
+        })
         .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .trim_end_matches(']')
+                    .to_owned(),
+            )
+        })
         .collect();
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
     let listening = table.lines().skip(1).filter_map(|line| {
