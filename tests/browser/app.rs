@@ -201,7 +201,7 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
             .cookie("api=; Path=/; Secure; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
         "forget" => html("<!doctype html><p>forgotten</p><script>localStorage.clear(); document.body.dataset.done = ''</script>"),
         "echo" => data(&fields(seen)),
-        "gated.js" => script("document.body.dataset.gated = '';").after(gate),
+        "gated.js" => script("document.body.dataset.gated = ''; document.cookie = 'gated=1; Path=/; Secure'; localStorage.setItem('gated', '1')").after(gate),
         "gated" => html(format!(
             "<!doctype html><p id=who>{user}</p><script src=/gated.js></script><script>document.body.dataset.done = ''</script>"
         )),
@@ -236,6 +236,11 @@ fn front(seen: &Seen, name: &str, gate: &Gate) -> Reply {
         )),
         "script-redirect" => html("<!doctype html><script>location.replace('/landed?by=script')</script>").field("X-Page", "first"),
         "landed" => html("<!doctype html><p>landed</p><script>document.body.dataset.done = ''</script>").field("X-Page", "second"),
+        "auto-login" => html(
+            "<!doctype html><form method=post action=/login><input name=user value=ada></form>\
+             <script>document.forms[0].submit()</script>",
+        ),
+        "refresh" => html("<!doctype html><meta http-equiv=refresh content='0;url=/landed?by=refresh'><p>soon</p>"),
         "to-missing" => html("<!doctype html><script>location.href = '/missing'</script>"),
         "missing" => Reply {
             status: 404,
