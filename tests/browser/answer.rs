@@ -84,9 +84,22 @@ async fn a_navigation_by_script_is_followed_and_named() {
         (missing.status, missing.field("content-location")),
         (404, Some("https://app.example/missing"))
     );
+    let refreshed = browser.get(&app.url("/refresh")).await;
+    assert_shows(&refreshed, "<p>landed</p>");
+    assert_eq!(
+        refreshed.field("content-location"),
+        Some("https://app.example/landed?by=refresh")
+    );
+    let submitted = browser.get(&app.url("/auto-login")).await;
+    assert_shows(&submitted, "hello ada");
+    assert_eq!(
+        submitted.field("content-location"),
+        Some("https://app.example/account")
+    );
     let stayed = browser.get(&app.url("/account")).await;
     assert_eq!(stayed.field("content-location"), None);
-    assert_eq!((app.hits("/script-redirect"), app.hits("/landed")), (1, 1));
+    assert_shows(&stayed, "hello ada");
+    assert_eq!((app.hits("/script-redirect"), app.hits("/landed")), (1, 2));
 }
 
 #[tokio::test]

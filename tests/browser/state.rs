@@ -464,3 +464,34 @@ async fn parallel_pages_of_one_session_all_keep_what_they_did() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_happens_by_http_while_a_page_renders_is_not_undone_by_it() {
+    let app = App::start().await;
+    let burdock = before(&[&app]).start().await;
+    let mut plain = burdock.visitor("a");
+    // A login while a page is there that knows nothing of it.
+    let (mut browser, url) = (renderer(&burdock, "a"), app.url("/gated"));
+    let first = tokio::spawn(async move { browser.get(&url).await });
+    app.hit("/gated.js", 1).await;
+    plain.post(&app.url("/login"), "user=ada").await;
+    app.gate.let_pass(1);
+    page(&first.await.expect("an answer"));
+    let echo = plain.get(&app.url("/echo")).await.json();
+    assert_eq!(echo["cookie"], "sid=ada; gated=1", "both are there");
+    // A logout while a page is there that is still logged in.
+    let (mut browser, url) = (renderer(&burdock, "a"), app.url("/gated"));
+    let second = tokio::spawn(async move { browser.get(&url).await });
+    app.hit("/gated.js", 2).await;
+    assert_eq!(app.requests("/gated.js")[1].cookie(), "sid=ada; gated=1");
+    plain.get(&app.url("/logout")).await;
+    app.gate.let_pass(1);
+    page(&second.await.expect("an answer"));
+    let echo = plain.get(&app.url("/echo")).await.json();
+    assert_eq!(echo["cookie"], "gated=1", "logged out it stays");
+    assert_shows(
+        &renderer(&burdock, "a").get(&app.url("/account")).await,
+        "nobody",
+    );
+    balanced(&burdock, 3).await;
+}
