@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
+use crate::browser;
 
 /// What a set of samples is told apart by.
 type Labels = Vec<(&'static str, String)>;
@@ -26,6 +28,7 @@ struct Snapshot {
     /// Sessions in this process's memory.
     live: usize,
     max: u64,
+    browser: browser::Status,
 }
 
 /// `GET /metrics`.
@@ -40,6 +43,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
         active: registry.count().await.ok(),
         live: registry.live(),
         max: registry.options().max_active,
+        browser: admin.exchange.browsers.status(),
     };
     let mut text = String::new();
     snapshot
@@ -98,6 +102,55 @@ impl Snapshot {
             "How many sessions there may be (sessions.max_active_sessions)",
             self.max,
         );
+        let browser = &self.browser;
+        let at_once: [(&str, &str, usize); 4] = [
+            ("browsers", "Browser processes", browser.browsers.len()),
+            (
+                "browser_contexts",
+                "Live browser contexts",
+                browser.contexts,
+            ),
+            ("browser_pages", "Pages rendering", browser.pages),
+            (
+                "browser_waiting",
+                "Requests that wait for a page",
+                browser.waiting,
+            ),
+        ];
+        for (name, help, value) in at_once {
+            gauge(name, help, u64::try_from(value).unwrap_or(u64::MAX));
+        }
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(value);
+            metrics.register(name, help, counter);
+        };
+        let counts = browser.counters;
+        counter(
+            "browser_admitted",
+            "Pages that got a place",
+            counts.admitted,
+        );
+        counter(
+            "browser_answered",
+            "Pages that were rendered",
+            counts.answered,
+        );
+        counter(
+            "browser_failed",
+            "Pages that ended in an error",
+            counts.failed,
+        );
+        counter(
+            "browser_crashes",
+            "Renderers and browsers that crashed",
+            counts.crashes,
+        );
+        counter(
+            "browser_recycled",
+            "Browsers replaced because of their age",
+            counts.recycled,
+        );
         encode(text, &metrics)
     }
 }
@@ -116,6 +169,7 @@ mod tests {
             active: None,
             live: 2,
             max: 100,
+            browser: browser::Status::default(),
         };
         let mut text = String::new();
         snapshot.write(&mut text).unwrap();

@@ -15,6 +15,7 @@ mod json;
 mod metrics;
 mod problem;
 mod query;
+mod routes;
 mod scrape;
 mod serve;
 mod sessions;
@@ -130,6 +131,11 @@ fn router(admin: Arc<Admin>) -> Router {
             get(state::show).put(state::replace),
         )
         .route("/api/v1/sessions/{id}/fork", post(fork::fork))
+        .route(
+            "/api/v1/sessions/{id}/screenshot",
+            get(sessions::screenshot),
+        )
+        .route("/api/v1/routes", get(routes::list).delete(routes::forget))
         .route("/api/v1/scrape", post(scrape::scrape))
         .route("/api/scrape", post(scrape::scrape))
         .fallback(problem::no_such_path)

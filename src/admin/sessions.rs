@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ETAG, HeaderMap, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::Admin;
 use super::body::{Json, NoBody};
 use super::etag::{self, IfMatch};
 use super::json::Object;
-use super::problem::{Problem, answer};
+use super::problem::{Name, Problem, answer};
 use super::query::{Listing, cursor};
 use crate::clock;
 use crate::registry::{RegistryError, SessionView, Visit};
@@ -119,6 +119,21 @@ pub(super) async fn delete(
         true => Ok(StatusCode::NO_CONTENT.into_response()),
         false => Err(Problem::no_session(&id)),
     }
+}
+
+/// `GET /api/v1/sessions/{id}/screenshot`: the last page that was rendered for it.
+pub(super) async fn screenshot(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let visit = find(&admin, &id).await?;
+    let picture = admin.exchange.browsers.thumbnail(&visit).ok_or_else(|| {
+        let detail =
+            "no page of the session was rendered here lately, or `browser.thumbnails` is off";
+        Problem::new(Name::NotFound, detail)
+    })?;
+    let fields = [(CONTENT_TYPE, "image/jpeg"), (CACHE_CONTROL, "no-store")];
+    Ok((fields, picture).into_response())
 }
 
 /// The id of a path.

@@ -32,6 +32,23 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+/// The pool of browsers, and why there is none.
+fn browser(admin: &Admin) -> Value {
+    let browsers = &admin.exchange.browsers;
+    let mut status = json!(browsers.status());
+    match browsers.executable() {
+        Ok(executable) => {
+            status["available"] = true.into();
+            status["executable"] = executable.display().to_string().into();
+        }
+        Err(error) => {
+            status["available"] = false.into();
+            status["reason"] = error.to_string().into();
+        }
+    }
+    status
+}
+
 /// `GET /api/v1/status`.
 pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
     let registry = admin.registry();
@@ -61,7 +78,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
             "fingerprint": admin.ca.fingerprint_sha256(),
             "notAfter": admin.ca.not_after(),
         },
-        "browser": { "available": false, "reason": "this build of burdock has no browser route" },
+        "browser": browser(&admin),
     });
     answer(StatusCode::OK, &status)
 }

@@ -8,23 +8,28 @@ use tokio_util::task::TaskTracker;
 use super::stores::stores;
 use super::{AppError, Listeners};
 use crate::admin::{Addresses, Admin};
+use crate::browser::{self, Browsers, Doors};
 use crate::ca::CertificateAuthority;
 use crate::clock;
 use crate::config::{self, Config};
-use crate::doors::{Bounds, House};
+use crate::doors::{Bounds, House, InnerDoors};
 use crate::exchange::{Carriers, Exchange, OnMissing};
 use crate::observe::AccessLog;
 use crate::registry::{Defaults, OnUnknown, Options, Registry, Upkeep};
+use crate::routing::Router;
 use crate::session::limiter::{Policy as LimitPolicy, Rate};
 use crate::session::settings::Settings;
 use crate::upstream::dial::Dialer;
-use crate::upstream::policy::{Exposure, Policy};
+use crate::upstream::policy::{Exposure, PassingListeners, Policy};
 use crate::upstream::tls::UpstreamTls;
 use crate::upstream::{Reached, Terms, Upstream};
 
 pub(super) struct Parts {
     pub(super) house: Arc<House>,
     pub(super) admin: Arc<Admin>,
+    pub(super) browsers: Arc<Browsers>,
+    /// Where the listeners of browser contexts lead to.
+    pub(super) inner: Arc<House>,
     pub(super) upkeep: Upkeep,
 }
 
@@ -53,9 +58,19 @@ pub(super) fn build(
         config.sessions.default_adapter.as_str(),
         session_options(config, &terms),
     )?;
+    let (upstream, passing) = upstream(config, listeners);
+    let doors = InnerDoors::new(passing);
+    let browsers = Browsers::new(
+        browser_options(config, &ca),
+        Arc::clone(&doors) as Arc<dyn Doors>,
+        Arc::clone(&terms),
+    );
     let exchange = Arc::new(Exchange {
         registry,
-        upstream: Arc::new(upstream(config, listeners)),
+        browsers: Arc::clone(&browsers),
+        page_timeout: config.browser.navigation_timeout,
+        router: Router::new(config.routes.clone()),
+        upstream: Arc::new(upstream),
         carriers: Carriers {
             trust_header: config.proxy.trust_session_header,
             auth: config.proxy.auth.clone(),
@@ -92,14 +107,26 @@ pub(super) fn build(
         tasks,
         closing,
     });
+    // Pages go on through their contexts' listeners while requests under way have their grace.
+    let inner = Arc::new(House {
+        exchange: Arc::clone(&house.exchange),
+        ca: Arc::clone(&house.ca),
+        tls: house.tls.clone(),
+        bounds: house.bounds,
+        tasks: TaskTracker::new(),
+        closing: CancellationToken::new(),
+    });
+    doors.lead_to(&inner);
     Ok(Parts {
         house,
         admin,
+        browsers,
+        inner,
         upkeep,
     })
 }
 
-fn upstream(config: &Config, listeners: &Listeners) -> Upstream {
+fn upstream(config: &Config, listeners: &Listeners) -> (Upstream, PassingListeners) {
     let mut own = listeners.proxy_addresses();
     own.extend(listeners.admin_addresses());
     let exposure = match config.proxy.is_exposed() {
@@ -112,7 +139,8 @@ fn upstream(config: &Config, listeners: &Listeners) -> Upstream {
         own,
         exposure,
     );
-    Upstream {
+    let passing = policy.passing().clone();
+    let upstream = Upstream {
         dialer: Dialer::new(
             config.upstream.connect_timeout,
             config.upstream.connect_to.clone(),
@@ -121,6 +149,51 @@ fn upstream(config: &Config, listeners: &Listeners) -> Upstream {
         reached: Reached::default(),
         connect_timeout: config.upstream.connect_timeout,
         response_header_timeout: config.upstream.response_header_timeout,
+    };
+    (upstream, passing)
+}
+
+fn browser_options(config: &Config, ca: &CertificateAuthority) -> browser::Options {
+    use browser::{Blocked, Sandbox, WaitUntil};
+    let browser = &config.browser;
+    browser::Options {
+        enabled: browser.enabled,
+        executable: browser.executable.clone(),
+        endpoints: browser
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.expose().to_owned())
+            .collect(),
+        max_browsers: browser.max_browsers.get(),
+        max_contexts: browser.max_contexts.get(),
+        max_pages: browser.max_pages.get(),
+        context_idle_timeout: browser.context_idle_timeout,
+        navigation_timeout: browser.navigation_timeout,
+        wait_until: match browser.wait_until {
+            config::WaitUntil::DomContentLoaded => WaitUntil::DomContentLoaded,
+            config::WaitUntil::Load => WaitUntil::Load,
+            config::WaitUntil::NetworkIdle => WaitUntil::NetworkIdle,
+        },
+        blocked: browser
+            .block
+            .iter()
+            .map(|kind| match kind {
+                config::Blocked::Image => Blocked::Image,
+                config::Blocked::Font => Blocked::Font,
+                config::Blocked::Media => Blocked::Media,
+                config::Blocked::Stylesheet => Blocked::Stylesheet,
+            })
+            .collect(),
+        sandbox: match browser.sandbox {
+            config::Sandbox::Auto => Sandbox::Auto,
+            config::Sandbox::On => Sandbox::On,
+            config::Sandbox::Off => Sandbox::Off,
+        },
+        thumbnails: browser.thumbnails,
+        warm: browser.warm,
+        recycle_pages: browser.recycle_pages.get() as u64,
+        recycle_after: browser.recycle_after,
+        spki: ca.spki_sha256_base64(),
     }
 }
 

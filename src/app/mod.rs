@@ -17,6 +17,7 @@ pub use self::listen::{BindError, Listeners};
 pub use self::stores::probe;
 use crate::adapters::{InvalidMongodb, InvalidRedis};
 use crate::admin;
+use crate::browser;
 use crate::ca::CaError;
 use crate::config::Config;
 use crate::doors;
@@ -66,9 +67,16 @@ pub async fn run(
     let Parts {
         house,
         admin,
+        browsers,
+        inner,
         upkeep,
     } = build::build(&config, &listeners, tasks.clone(), closing.clone())?;
     announce(&listeners, house.ca.path());
+    warn_of_browser(&config);
+    tokio::spawn({
+        let browsers = Arc::clone(&browsers);
+        async move { browsers.start().await }
+    });
     tokio::spawn(warn_of_stores(Arc::clone(&house.exchange.registry)));
 
     let places = Arc::new(Semaphore::new(
@@ -92,6 +100,9 @@ pub async fn run(
     closing.cancel();
     let deadline = Instant::now() + grace;
     drain(&tasks, deadline, "connections of clients").await;
+    browsers.close().await;
+    inner.closing.cancel();
+    drain(&inner.tasks, deadline, "connections of browsers").await;
     // Nobody asks for anything any more: what is left to origins is told the end, uploads are finished.
     house.exchange.registry.close_pools();
     let to_origins = &house.exchange.pool_terms.tasks;
@@ -102,6 +113,32 @@ pub async fn run(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Which browser would render pages, in words.
+///
+/// # Errors
+/// Why none would.
+pub fn find_browser(config: &Config) -> Result<String, String> {
+    let browser = &config.browser;
+    if !browser.enabled {
+        return Ok("off (`browser.enabled = false`)".to_owned());
+    }
+    if let [first, more @ ..] = &*browser.endpoints {
+        return Ok(format!("remote: {first} and {} more", more.len()));
+    }
+    browser::find(browser.executable.as_deref())
+        .map(|path| path.display().to_string())
+        .map_err(|error| error.to_string())
+}
+
+/// A browser that the configuration names is missed at once; one that would be found on PATH when it is asked for.
+fn warn_of_browser(config: &Config) {
+    if config.browser.executable.is_some()
+        && let Err(problem) = find_browser(config)
+    {
+        tracing::warn!(problem, "pages cannot be rendered");
+    }
 }
 
 /// A store that cannot be reached does not keep burdock from starting: its sessions are answered 503.

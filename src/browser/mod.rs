@@ -6,10 +6,14 @@
 
 mod document;
 mod error;
+mod executable;
 mod options;
+mod pool;
 mod visitor;
 
 pub use self::document::{Ask, Document, Rendered, Shot, ShotFormat};
 pub use self::error::BrowserError;
+pub use self::executable::find;
 pub use self::options::{Blocked, Options, Sandbox, Wait, WaitUntil};
+pub use self::pool::{BrowserStatus, Browsers, Counts, Slot, Status};
 pub use self::visitor::{Clients, Doors, Offer, OpenDoor, Over, Visitor};

@@ -11,6 +11,7 @@ use http::header::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::DropGuard;
+use url::Url;
 
 use super::document::Document;
 use crate::registry::LiveSession;
@@ -23,7 +24,12 @@ pub trait Doors: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What binding it says.
-    fn open(&self, address: IpAddr, clients: Clients, visitor: Arc<Visitor>) -> io::Result<OpenDoor>;
+    fn open(
+        &self,
+        address: IpAddr,
+        clients: Clients,
+        visitor: Arc<Visitor>,
+    ) -> io::Result<OpenDoor>;
 
     /// Keeps `address` out of reach of all requests (508 `loop-detected`) while the guard lasts: a browser's debugging port.
     fn shut(&self, address: SocketAddr) -> Box<dyn Send + Sync + fmt::Debug>;
@@ -125,6 +131,10 @@ impl Visitor {
         }
         document
     }
+
+    /// To be awaited before a document of `url` is answered to the browser, frames' documents included: what pages of the context
+    /// must not be seeded with a second time is taken out of their seeds first. Takes at most 2 s.
+    pub async fn before_document(&self, _url: &Url) {}
 
     /// Whether a document of `https://host:port` or `http://host:port` (the origin as the URL standard serializes it) is on offer: its
     /// tunnel needs no connection.

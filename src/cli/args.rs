@@ -176,6 +176,8 @@ pub(super) enum CaPart {
     Print,
     /// Print the SHA-256 fingerprint of the CA's certificate
     Fingerprint,
+    /// Print the SHA-256 of its public key, for --ignore-certificate-errors-spki-list of a remote browser
+    Spki,
 }
 
 /// How much of burdock's own work is logged. Of its libraries only warnings are: they show headers.

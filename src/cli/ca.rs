@@ -26,6 +26,7 @@ pub(super) fn run(sources: &Sources, part: CaPart) -> ExitCode {
         CaPart::Path => Ok(path.display().to_string()),
         CaPart::Print => read(&path).map(|certificate| pem(&certificate)),
         CaPart::Fingerprint => read(&path).map(|certificate| fingerprint(&certificate)),
+        CaPart::Spki => read(&path).and_then(|certificate| spki(&certificate)),
     };
     match text {
         Ok(text) => super::answer(&text),
@@ -73,6 +74,13 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
         write!(text, "{separator}{byte:02X}").expect("a String takes any text");
     }
     text
+}
+
+/// SHA-256 of the public key in base64, as Chromium's `--ignore-certificate-errors-spki-list` takes it.
+fn spki(certificate: &CertificateDer<'_>) -> Result<String, String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    Ok(STANDARD.encode(Sha256::digest(parsed.public_key().raw)))
 }
 
 #[cfg(test)]

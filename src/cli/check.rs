@@ -34,7 +34,16 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
         // Writing to a string cannot fail.
         let _ = write!(text, "\nstore     {name} {verdict}");
     }
+    let browser = app::find_browser(&config);
+    let verdict = browser
+        .as_ref()
+        .map_or_else(|problem| problem.clone(), |found| found.clone());
+    let _ = write!(text, "\nbrowser   {verdict}");
     match super::answer(&text) {
+        // A browser that the config names is to be there; one that would be found on PATH need not be.
+        ExitCode::SUCCESS if browser.is_err() && config.browser.executable.is_some() => {
+            ExitCode::FAILURE
+        }
         ExitCode::SUCCESS if health.iter().any(|(_, health)| health.is_err()) => ExitCode::FAILURE,
         exit => exit,
     }

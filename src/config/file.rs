@@ -146,6 +146,8 @@ on_unknown = "invent"
 [[routes]]
 match = "x"
 via = "browser"
+[[clients]]
+match = "x"
 [adapters]
 redis.url = "redis://x"
 memory = true
@@ -164,8 +166,8 @@ memory = true
             "f:17: sessions.default_adapter: must be `memory` or `file` or `redis` or `mongodb`, not `postgres`",
             "f:18: sessions.default_ttl: is longer than sessions.max_ttl, which is 1h",
             "f:20: sessions.on_unknown: must be `create` or `reject`, not `invent`",
-            "f:21: routes: is not supported by this version",
-            "f:26: adapters.memory: unknown key",
+            "f:24: clients: is not supported by this version",
+            "f:28: adapters.memory: unknown key",
         ];
         assert_eq!(file(text), Err(wanted.map(str::to_owned).to_vec()));
     }

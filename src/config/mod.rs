@@ -12,6 +12,7 @@ mod across;
 mod adapters;
 mod admin;
 mod auth;
+mod browser;
 mod ca;
 mod check;
 mod environment;
@@ -26,6 +27,7 @@ mod rate_limit;
 mod raw;
 mod reference;
 mod resolve;
+mod routes;
 mod schema;
 mod section;
 mod sessions;
@@ -36,22 +38,29 @@ mod value;
 pub use self::adapters::{Adapters, FileAdapter, MongodbAdapter, RedisAdapter};
 pub use self::admin::Admin;
 pub use self::auth::Auth;
+pub use self::browser::{Blocked, Browser, Sandbox, WaitUntil};
 pub use self::ca::Ca;
 pub use self::load::{Flag, Sources, load};
 pub use self::mistake::{Mistake, Mistakes, Place};
 pub use self::observability::Observability;
 pub use self::proxy::Proxy;
 pub use self::rate_limit::RateLimit;
+pub use self::routes::{RouteRule, Routes, Via};
 pub use self::sessions::{Adapter, OnMissing, OnUnknown, Sessions};
 pub use self::tls::Tls;
 pub use self::upstream::Upstream;
-pub use self::value::{ByteSize, ConnectTo, DatabaseName, HostGlob, KeyPrefix, StoreUrl, Token};
+pub use self::value::{
+    ByteSize, ConnectTo, DatabaseName, Endpoint, HostGlob, KeyPrefix, StoreUrl, Token, UrlPattern,
+};
 
 use self::section::section;
 
 section! {
     /// Everything that can be configured. `Config::default()` is what an empty file gives.
-    pub struct Config {}
+    pub struct Config {
+        /// Which pages are rendered; `[[routes]]` in a file. A request's own header and its session go before.
+        routes: Routes = [];
+    }
     nested {
         /// The proxy's listeners.
         proxy: Proxy,
@@ -67,6 +76,8 @@ section! {
         sessions: Sessions,
         /// Their stores.
         adapters: Adapters,
+        /// Browsers for pages that need JavaScript.
+        browser: Browser,
         /// Logs.
         observability: Observability,
     }

@@ -17,6 +17,8 @@ pub(super) enum Raw {
     Boolean(bool),
     /// A TOML array, each item with its line.
     Array(Vec<(Option<usize>, Raw)>),
+    /// A TOML table within an array.
+    Table(Vec<(String, Raw)>),
     /// A TOML value that no option has; the name of its type.
     Other(&'static str),
     /// A text that has no type yet: the option's type decides how it is read.
@@ -45,7 +47,15 @@ impl Raw {
                     })
                     .collect(),
             ),
-            DeValue::Table(_) => Self::Other("a table"),
+            DeValue::Table(members) => Self::Table(
+                members
+                    .iter()
+                    .map(|(name, value)| {
+                        let name = name.get_ref().clone().into_owned();
+                        (name, Self::from_toml(value.get_ref(), lines))
+                    })
+                    .collect(),
+            ),
         }
     }
 
@@ -81,6 +91,7 @@ impl Raw {
             Self::Float(_) => "a fraction",
             Self::Boolean(_) => "true or false",
             Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
             Self::Other(name) => name,
             Self::Text(_) => "a text",
         }

@@ -176,7 +176,7 @@ mod tests {
             ("adapters", Known::Section),
             ("adapters.redis", Known::Section),
             ("adapters.redis.url", Known::Option),
-            ("routes", Known::Later),
+            ("clients", Known::Later),
             ("proxi", near("proxy")),
             ("proxy.idle_timeuot", near("proxy.idle_timeout")),
             ("sesion.max_tll", near("sessions.max_ttl")),

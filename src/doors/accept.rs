@@ -1,6 +1,5 @@
 //! The proxy port: accepts connections, as many as there may be, and serves HTTP/1.1 and HTTP/2 on each.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +32,8 @@ pub async fn accept(house: Arc<House>, listener: TcpListener, places: Arc<Semaph
         };
         match accepted {
             Ok((stream, client)) => {
-                let serve = serve(Arc::clone(&house), stream, client, Arc::new(place));
+                let connection = Connection::new(client, Door::Proxy);
+                let serve = serve(Arc::clone(&house), stream, connection, Arc::new(place));
                 house.tasks.spawn(serve);
             }
             Err(error) if is_of_one_connection(&error) => {
@@ -48,9 +48,9 @@ pub async fn accept(house: Arc<House>, listener: TcpListener, places: Arc<Semaph
     }
 }
 
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-fn is_of_one_connection(error: &std::io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
         std::io::ErrorKind::ConnectionAborted
@@ -59,7 +59,14 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     )
 }
 
-async fn serve(house: Arc<House>, stream: TcpStream, client: SocketAddr, place: Place) {
+/// Serves what a connection turns out to speak.
+pub(super) async fn serve(
+    house: Arc<House>,
+    stream: TcpStream,
+    connection: Connection,
+    place: Place,
+) {
+    let client = connection.client;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%client, %error, "TCP_NODELAY cannot be set");
     }
@@ -94,7 +101,7 @@ async fn serve(house: Arc<House>, stream: TcpStream, client: SocketAddr, place: 
         }
     };
     let served = Served {
-        connection: Connection::new(client, Door::Proxy),
+        connection,
         house,
         place,
     };

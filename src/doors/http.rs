@@ -1,6 +1,5 @@
 //! HTTP/1.1 and HTTP/2 towards a client, on the proxy port as in tunnels.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use super::tunnel;
 use super::wire::Wire;
 use super::written::Written;
 use crate::exchange::{Body, Connection, Door, Interim};
+use crate::fault::Kind;
 use crate::message::fields::PROXY_STATUS;
 use crate::upstream::{BodyError, RequestBody, TrackedExecutor};
 
@@ -173,7 +173,7 @@ async fn answer(
     pulse: Arc<Pulse>,
     written: Option<Arc<Written>>,
     request: Request<Incoming>,
-) -> Result<Response<Tracked>, Infallible> {
+) -> Result<Response<Tracked>, Abort> {
     let answering = pulse.begin();
     let connects = request.method() == Method::CONNECT;
     let mut response = match &served.connection.door {
@@ -188,6 +188,13 @@ async fn answer(
                 .await
         }
     };
+    // To a page a failure is that of the network, as it would be without a proxy, and no answer that it could take for the origin's.
+    if served.connection.visitor.is_some()
+        && !connects
+        && response.extensions().get::<Kind>().is_some()
+    {
+        return Err(Abort);
+    }
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || connects && response.status().is_success();
     let close = pulse.answered(switches);
@@ -206,6 +213,11 @@ async fn answer(
         _answering: answering,
     }))
 }
+
+/// A request is given up without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the request of a page failed")]
+struct Abort;
 
 /// A response's body; while it lasts the connection counts as busy.
 #[derive(Debug)]

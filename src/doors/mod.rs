@@ -7,6 +7,7 @@ mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod http;
+mod inner;
 mod intercept;
 mod linger;
 mod pulse;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::accept::accept;
+pub use self::inner::InnerDoors;
 use crate::ca::CertificateAuthority;
 use crate::config;
 use crate::exchange::Exchange;

@@ -18,6 +18,7 @@ use super::http::{Served, serve_http1, serve_http2};
 use super::intercept;
 use super::linger::Client;
 use super::wire::Wire;
+use crate::browser::Visitor;
 use crate::exchange::{Body, Connection, Door, Tunnel, may_leave};
 use crate::fault::{Fault, Kind};
 use crate::message::fields::X_SESSION_ID;
@@ -50,9 +51,16 @@ async fn open(
     id: &mut Option<SessionId>,
 ) -> Result<Response<Body>, Fault> {
     let exchange = &served.house.exchange;
-    exchange.carriers.authorize(request.headers())?;
+    let visitor = served.connection.visitor.as_ref();
     let authority = target(&request)?;
-    let named = exchange.carriers.named(request.headers())?;
+    let named = match visitor {
+        // Whose a context is was settled when it was made.
+        Some(_) => None,
+        None => {
+            exchange.carriers.authorize(request.headers())?;
+            exchange.carriers.named(request.headers())?
+        }
+    };
     let visit = match &named {
         Some(named) => {
             *id = Some(named.id.clone());
@@ -60,11 +68,22 @@ async fn open(
         }
         None => None,
     };
-    may_leave(visit.as_deref().map(|session| &**session))?;
-    let passthrough = served.house.tls.is_passed_through(&authority.host);
+    let of_page = visitor
+        .map(|visitor| visitor.session())
+        .transpose()
+        .map_err(|over| Fault::new(Kind::UnknownSession, over.to_string()))?
+        .flatten();
+    may_leave(
+        of_page
+            .as_deref()
+            .or(visit.as_deref().map(|session| &**session)),
+    )?;
+    // A browser does not pin, and a document on offer must reach it.
+    let passthrough = visitor.is_none() && served.house.tls.is_passed_through(&authority.host);
     // A session that has a connection there knows the target to be alive, and so does one that somebody just made.
     let alive = !passthrough
-        && (exchange.upstream.was_reached(&authority)
+        && (visitor.is_some_and(|visitor| has_offer(visitor, &authority))
+            || exchange.upstream.was_reached(&authority)
             || visit
                 .as_ref()
                 .is_some_and(|visit| has_idle(visit, &authority)));
@@ -104,6 +123,13 @@ fn target(request: &Request<Incoming>) -> Result<Authority, Fault> {
         .authority()
         .ok_or_else(|| bad("there is no authority".to_owned()))?;
     Authority::parse(text.as_str(), None).map_err(|error| bad(error.to_string()))
+}
+
+/// Whether a document from there is on offer, for which nobody need be connected to.
+fn has_offer(visitor: &Visitor, authority: &Authority) -> bool {
+    [Scheme::Https, Scheme::Http]
+        .into_iter()
+        .any(|scheme| visitor.has_offer_at(&format!("{scheme}://{}", authority.for_scheme(scheme))))
 }
 
 fn has_idle(visit: &Visit, authority: &Authority) -> bool {
@@ -303,7 +329,11 @@ impl Inside {
     /// A connection of its own within the client's: other door, same place.
     pub(super) fn through(self, door: Door) -> Served {
         Served {
-            connection: Connection::new(self.served.connection.client, door),
+            connection: Connection::new(self.served.connection.client, door).of(self
+                .served
+                .connection
+                .visitor
+                .clone()),
             house: Arc::clone(&self.served.house),
             place: Arc::clone(&self.served.place),
         }

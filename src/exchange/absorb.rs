@@ -14,11 +14,16 @@ use crate::session::jar::CookieUrl;
 use crate::session::limiter::retry_after;
 use crate::upstream::Answer;
 
-/// An answer whose changes are safe. Only [`absorb`] makes one, and only one of these can be delivered.
+/// An answer whose changes are safe. Only [`absorb`] makes one for a client, and only one of these can be delivered.
 #[derive(Debug)]
 pub(super) struct Absorbed(Answer);
 
 impl Absorbed {
+    /// An answer to a page: its browser keeps the cookies, and tells them when the page is done.
+    pub(super) fn by_browser(answer: Answer) -> Self {
+        Self(answer)
+    }
+
     pub(super) fn into_answer(self) -> Answer {
         self.0
     }
@@ -57,7 +62,7 @@ pub(super) async fn absorb(
 }
 
 /// A 429 or 503 with Retry-After (RFC 9110, section 10.2.3) pauses the session for that host.
-fn heed_retry_after(
+pub(super) fn heed_retry_after(
     status: StatusCode,
     fields: &HeaderMap,
     destination: &Destination,

@@ -1,5 +1,6 @@
 //! The response's body, and what must last as long as it does: the visit, the permit, the account of the exchange.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{Connection, Destination};
 use crate::fault::Fault;
@@ -29,6 +31,8 @@ enum Source {
     Empty,
     Full(Bytes),
     Origin(ResponseBody),
+    /// What was read of the origin's already, and the rest of it.
+    Read(VecDeque<Frame<Bytes>>, Option<ResponseBody>),
 }
 
 impl Body {
@@ -59,6 +63,18 @@ impl Body {
         }
     }
 
+    /// What was read of a body already, and the rest of it.
+    pub(super) fn read(
+        read: VecDeque<Frame<Bytes>>,
+        rest: Option<ResponseBody>,
+        flight: Flight,
+    ) -> Self {
+        Self {
+            source: Source::Read(read, rest),
+            flight: Some(flight),
+        }
+    }
+
     pub(super) fn riding(mut self, flight: Flight) -> Self {
         self.flight = Some(flight);
         self
@@ -85,10 +101,18 @@ impl http_body::Body for Body {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(frame) => frame,
             },
+            Source::Read(read, rest) => match (read.pop_front(), rest) {
+                (Some(frame), _) => Some(Ok(frame)),
+                (None, Some(body)) => match Pin::new(body).poll_frame(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(frame) => frame,
+                },
+                (None, None) => None,
+            },
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(flight), Source::Origin(_)) =
+                if let (Some(data), Some(flight), Source::Origin(_) | Source::Read(..)) =
                     (frame.data_ref(), &mut this.flight, &this.source)
                 {
                     flight.received(data.len());
@@ -104,6 +128,9 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Full(_) => false,
             Source::Origin(body) => body.is_end_stream(),
+            Source::Read(read, rest) => {
+                read.is_empty() && rest.as_ref().is_none_or(ResponseBody::is_end_stream)
+            }
         }
     }
 
@@ -112,6 +139,8 @@ impl http_body::Body for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Origin(body) => body.size_hint(),
+            // Whatever the origin said of its length stands in the fields.
+            Source::Read(..) => SizeHint::default(),
         }
     }
 }
@@ -123,6 +152,8 @@ pub(super) struct Flight {
     session: Option<SessionId>,
     permit: Option<Permit>,
     visit: Option<Visit>,
+    /// A browser context's right to one request.
+    slot: Option<OwnedSemaphorePermit>,
     upload: Option<Arc<Progress>>,
     bytes_in: u64,
     /// Sent besides the request's body: over a switched connection.
@@ -159,6 +190,10 @@ impl Flight {
 
     pub(super) fn visit(&mut self, visit: Visit) {
         self.visit = Some(visit);
+    }
+
+    pub(super) fn slot(&mut self, slot: OwnedSemaphorePermit) {
+        self.slot = Some(slot);
     }
 
     pub(super) fn permit(&mut self, permit: Permit) {

@@ -8,9 +8,11 @@ use http::header::{AUTHORIZATION, HOST};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderValue, Method, Request, Version};
 use parking_lot::Mutex;
+use url::Url;
 
 use super::identify::Named;
 use super::interim::Interim;
+use crate::browser::Visitor;
 use crate::fault::{Fault, Kind};
 use crate::message::{Authority, Scheme, fields};
 use crate::upstream::{Origin, Pool, RequestBody, Spare, Terms};
@@ -24,6 +26,8 @@ pub struct Connection {
     pub door: Door,
     /// Where interim responses go, on a connection that can carry them.
     pub interim: Option<Arc<Interim>>,
+    /// Whose browser context it belongs to; a client's has none.
+    pub visitor: Option<Arc<Visitor>>,
     /// Connections to origins for requests without a session; made when the first of them comes.
     pool: OnceLock<Arc<Pool>>,
     /// Whether requests of a session go over these connections as well.
@@ -74,6 +78,17 @@ impl Destination {
     pub fn path(&self) -> &str {
         self.target.path()
     }
+
+    /// The path with the query.
+    pub fn target(&self) -> &str {
+        self.target.as_str()
+    }
+
+    /// The whole URL in the form of the URL standard; `None` where that takes it for none.
+    pub fn url(&self) -> Option<Url> {
+        let Origin { scheme, authority } = &self.origin;
+        Url::parse(&format!("{scheme}://{authority}{}", self.target)).ok()
+    }
 }
 
 impl Connection {
@@ -83,11 +98,18 @@ impl Connection {
             client,
             door,
             interim: None,
+            visitor: None,
             pool: OnceLock::new(),
             pinned: AtomicBool::new(false),
             last: Mutex::new(None),
             last_named: Mutex::new(None),
         }
+    }
+
+    /// The same connection as one of a browser context.
+    #[must_use]
+    pub fn of(self, visitor: Option<Arc<Visitor>>) -> Self {
+        Self { visitor, ..self }
     }
 
     /// Connections to origins that belong to this client connection alone.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, Version};
 use tokio_util::task::TaskTracker;
 
@@ -23,15 +24,24 @@ pub(super) fn deliver(
     flight: &mut Flight,
     relays: &TaskTracker,
 ) -> Result<Response<Body>, Fault> {
+    let mut response = to_page(absorbed, switch, flight, relays)?;
+    add_fields(response.headers_mut(), route, session);
+    Ok(response)
+}
+
+/// The same without fields of ours, which a page would see.
+pub(super) fn to_page(
+    absorbed: Absorbed,
+    switch: Option<Switch>,
+    flight: &mut Flight,
+    relays: &TaskTracker,
+) -> Result<Response<Body>, Fault> {
     let mut flight = std::mem::take(flight);
     match absorbed.into_answer() {
         Answer::Response(response) => {
             flight.answered(response.status());
-            let (mut head, body) = response.into_parts();
-            // A message's version is that of its sender on this hop (RFC 9110, section 2.5).
-            head.version = Version::HTTP_11;
-            head.headers = response_fields(head.headers, false);
-            add_fields(&mut head.headers, route, session);
+            let (head, body) = response.into_parts();
+            let head = response_head(head);
             Ok(Response::from_parts(head, Body::from_origin(body, flight)))
         }
         Answer::Switched(response, switched) => {
@@ -44,7 +54,6 @@ pub(super) fn deliver(
             flight.answered(response.status());
             let (mut head, ()) = response.into_parts();
             head.headers = response_fields(head.headers, true);
-            add_fields(&mut head.headers, route, session);
             relays.spawn(upgrade::relay(switch, *switched, flight));
             Ok(Response::from_parts(head, Body::empty()))
         }
@@ -68,7 +77,15 @@ pub(super) fn fault(fault: &Fault, mut flight: Flight) -> Response<Body> {
     response.map(|body| body.riding(flight))
 }
 
-fn add_fields(fields: &mut HeaderMap, route: Route, session: Option<&Arc<LiveSession>>) {
+/// The head of an origin's response as it travels on.
+pub(super) fn response_head(mut head: Parts) -> Parts {
+    // A message's version is that of its sender on this hop (RFC 9110, section 2.5).
+    head.version = Version::HTTP_11;
+    head.headers = response_fields(head.headers, false);
+    head
+}
+
+pub(super) fn add_fields(fields: &mut HeaderMap, route: Route, session: Option<&Arc<LiveSession>>) {
     if let Some(session) = session {
         fields.insert(X_SESSION_ID, session.id_field().clone());
     }

@@ -6,17 +6,21 @@ mod absorb;
 mod admit;
 mod body;
 mod connection;
+mod decode;
 mod deliver;
 mod fetch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod identify;
 mod inject;
+mod inner;
 mod interim;
+mod render;
 mod route;
 mod upgrade;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use tokio_util::task::TaskTracker;
@@ -27,9 +31,12 @@ pub use self::connection::{Connection, Destination, Door, Tunnel};
 pub use self::fetch::may_leave;
 pub use self::identify::{Carriers, Named};
 pub use self::interim::Interim;
+pub use self::render::{Address, Page, Picture, Until, parse_wait};
+use crate::browser::Browsers;
 use crate::fault::Fault;
 use crate::observe::AccessLog;
 use crate::registry::Registry;
+use crate::routing::{Plan, Route, Router};
 use crate::upstream::{RequestBody, Terms, Upstream};
 
 /// The pipeline, and what its steps work with.
@@ -37,6 +44,12 @@ use crate::upstream::{RequestBody, Terms, Upstream};
 pub struct Exchange {
     /// The sessions.
     pub registry: Arc<Registry>,
+    /// The browsers that render pages.
+    pub browsers: Arc<Browsers>,
+    /// How long a page may take.
+    pub page_timeout: Duration,
+    /// The rules of routes, and what was learnt.
+    pub router: Router,
     /// The way to origins.
     pub upstream: Arc<Upstream>,
     /// How requests name sessions and prove themselves.
@@ -72,7 +85,14 @@ impl Exchange {
         from: &Connection,
     ) -> Response<Body> {
         let mut flight = Flight::begin(self.log, from, &request);
-        match self.walk(request, from, &mut flight).await {
+        let walked = match &from.visitor {
+            None => self.walk(request, from, &mut flight).await,
+            Some(visitor) => {
+                self.walk_for_page(request, from, visitor, &mut flight)
+                    .await
+            }
+        };
+        match walked {
             Ok(response) => response,
             Err(fault) => deliver::fault(&fault, flight),
         }
@@ -88,8 +108,14 @@ impl Exchange {
         flight.towards(&destination);
         let named = identify::identify(request.headers(), from, &self.carriers)?;
         let session = self.admit(named, &destination, flight).await?;
+        let plan = route::choose(&request, &destination, session.as_deref(), &self.router)?;
+        if plan != Plan::Http {
+            // Boxed, so that the walk of every other request need not have room for this one's.
+            let rendering =
+                self.render(request, &destination, session.as_ref(), from, plan, flight);
+            return Box::pin(rendering).await;
+        }
         let switch = upgrade::asked(&mut request);
-        let route = route::choose(&request, session.as_deref())?;
         let mut request =
             inject::inject(request, &destination, session.as_deref(), switch.is_some());
         interim::relay(&mut request, from.interim.as_ref());
@@ -99,7 +125,7 @@ impl Exchange {
         let absorbed = absorb::absorb(answer, &destination, session.as_ref()).await?;
         deliver::deliver(
             absorbed,
-            route,
+            Route::Http,
             switch,
             session.as_ref(),
             flight,

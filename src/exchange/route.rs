@@ -2,36 +2,37 @@
 
 use http::Request;
 
+use super::connection::Destination;
 use crate::fault::{Fault, Kind};
 use crate::message::fields::{X_BURDOCK_RENDER, value};
 use crate::registry::LiveSession;
-use crate::routing::{self, Reason, Route};
+use crate::routing::{self, Plan, Router};
 use crate::session::settings::Render;
 use crate::upstream::RequestBody;
 
 /// Asks the rules, with what the request and its session say.
 pub(super) fn choose(
     request: &Request<RequestBody>,
+    destination: &Destination,
     session: Option<&LiveSession>,
-) -> Result<Route, Fault> {
+    router: &Router,
+) -> Result<Plan, Fault> {
     let asked = match value(request.headers(), &X_BURDOCK_RENDER) {
         Some(value) => Some(parse(value.as_bytes())?),
         None => None,
     };
     let render = session.and_then(|session| session.profile().render);
-    match routing::choose(asked, render, request.method(), request.headers()) {
-        Route::Http => Ok(Route::Http),
-        Route::Browser(reason) => Err(Fault::new(
-            Kind::BrowserUnavailable,
-            format!(
-                "{} asks for the browser route, which this version of burdock does not have; ask for `http`",
-                match reason {
-                    Reason::Header => "the request",
-                    Reason::Session => "the session",
-                }
-            ),
-        )),
-    }
+    let rule = || {
+        let origin = &destination.origin;
+        router.rule(origin.scheme, &origin.authority, destination.target())
+    };
+    Ok(routing::choose(
+        asked,
+        render,
+        rule,
+        request.method(),
+        request.headers(),
+    ))
 }
 
 fn parse(value: &[u8]) -> Result<Render, Fault> {

@@ -13,6 +13,10 @@ pub const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 pub const X_PROXY_TOKEN: HeaderName = HeaderName::from_static("x-proxy-token");
 /// Chooses the route of a request: `http`, `browser` or `auto`.
 pub const X_BURDOCK_RENDER: HeaderName = HeaderName::from_static("x-burdock-render");
+/// What a rendered page is waited for.
+pub const X_BURDOCK_WAIT: HeaderName = HeaderName::from_static("x-burdock-wait");
+/// Says in a response that the page was taken before what was waited for.
+pub const X_BURDOCK_PARTIAL: HeaderName = HeaderName::from_static("x-burdock-partial");
 /// Says in a response which route was taken.
 pub const X_BURDOCK_ROUTE: HeaderName = HeaderName::from_static("x-burdock-route");
 /// Errors made by a proxy (RFC 9209).

@@ -466,6 +466,11 @@ impl LiveSession {
         open.then_some(visit)
     }
 
+    /// Another use of a session that is in use: a request of its page.
+    pub fn join(self: &Arc<Self>, now: Timestamp) -> Option<Visit> {
+        self.enter(now)
+    }
+
     /// Whether it was deleted or has expired: what still runs of it writes nothing.
     pub fn is_gone(&self) -> bool {
         self.standing.gone.load(Ordering::Acquire)

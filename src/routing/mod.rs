@@ -1,11 +1,30 @@
-//! Which route a request takes, decided from what it asks for; nothing here waits or looks anything up.
+//! Which route a request takes: decided from what it asks for, its session, the rules, and what documents looked like before.
+//! Nothing here waits or does I/O.
+
+mod evidence;
+mod learned;
 
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderName, RANGE, UPGRADE};
 
+pub use self::evidence::{Evidence, Looks};
+pub use self::learned::{Learned, Lesson};
+use crate::config::{RouteRule, Routes, Via};
+use crate::message::{Authority, Scheme};
 use crate::session::settings::Render;
 
-/// The route of one request.
+/// What is done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is fetched as it is.
+    Http,
+    /// Its document is rendered, and why.
+    Browser(Reason),
+    /// Its document is fetched, and rendered where it needs that.
+    Auto,
+}
+
+/// The route that a response came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Fetched as it is.
@@ -14,13 +33,17 @@ pub enum Route {
     Browser(Reason),
 }
 
-/// Who asked for the browser.
+/// Why the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// `X-Burdock-Render` on the request.
     Header,
     /// The session's `render`.
     Session,
+    /// A rule of `[[routes]]`.
+    Rule,
+    /// The document needed it.
+    Auto,
 }
 
 impl Reason {
@@ -29,27 +52,75 @@ impl Reason {
         match self {
             Self::Header => "header",
             Self::Session => "session",
+            Self::Rule => "rule",
+            Self::Auto => "auto",
         }
     }
 }
 
-/// Chooses: the request's header, else the session's setting, else http.
+/// The rules of `[[routes]]` and what was learnt.
+#[derive(Debug, Default)]
+pub struct Router {
+    rules: Routes,
+    /// What documents of `auto` looked like.
+    pub learned: Learned,
+}
+
+impl Router {
+    /// A router that has learnt nothing yet.
+    #[must_use]
+    pub fn new(rules: Routes) -> Self {
+        Self {
+            rules,
+            learned: Learned::default(),
+        }
+    }
+
+    /// The rules in their order.
+    #[must_use]
+    pub fn rules(&self) -> &[RouteRule] {
+        &self.rules.0
+    }
+
+    /// What the first rule that is for this URL says; `path` with its query.
+    #[must_use]
+    pub fn rule(&self, scheme: Scheme, authority: &Authority, path: &str) -> Option<Via> {
+        let mut rules = self.rules.0.iter();
+        rules
+            .find(|rule| rule.pattern.matches(scheme, authority, path))
+            .map(|rule| rule.via)
+    }
+}
+
+/// Chooses: the request's header, else the session's setting, else the rule, else http.
 ///
-/// Only a GET is ever rendered. A request that looks like a page's part goes by http unless the header says otherwise.
+/// Only a GET is ever rendered. A request that looks like a page's part goes by http unless the header asks for the browser.
 pub fn choose(
     asked: Option<Render>,
     session: Option<Render>,
+    rule: impl FnOnce() -> Option<Via>,
     method: &Method,
     fields: &HeaderMap,
-) -> Route {
+) -> Plan {
     if *method != Method::GET {
-        return Route::Http;
+        return Plan::Http;
     }
-    match (asked, session) {
-        (Some(Render::Browser), _) => Route::Browser(Reason::Header),
-        (Some(Render::Http | Render::Auto), _) => Route::Http,
-        (None, Some(Render::Browser)) if is_navigation(fields) => Route::Browser(Reason::Session),
-        (None, _) => Route::Http,
+    let (wanted, reason) = match (asked, session) {
+        (Some(asked), _) => (asked, Reason::Header),
+        (None, Some(session)) => (session, Reason::Session),
+        (None, None) => match rule() {
+            Some(Via::Browser) => (Render::Browser, Reason::Rule),
+            Some(Via::Auto) => (Render::Auto, Reason::Rule),
+            Some(Via::Http) | None => return Plan::Http,
+        },
+    };
+    match wanted {
+        Render::Http => Plan::Http,
+        Render::Browser if reason == Reason::Header || is_navigation(fields) => {
+            Plan::Browser(reason)
+        }
+        Render::Auto if is_navigation(fields) => Plan::Auto,
+        Render::Browser | Render::Auto => Plan::Http,
     }
 }
 
@@ -96,22 +167,42 @@ mod tests {
             .collect()
     }
 
+    fn none() -> Option<Via> {
+        None
+    }
+
+    fn rule() -> Option<Via> {
+        Some(Via::Browser)
+    }
+
     #[test]
-    fn the_header_goes_before_the_session() {
+    fn the_header_goes_before_the_session_and_that_before_the_rule() {
         let any = HeaderMap::new();
         let get = Method::GET;
-        assert_eq!(choose(None, None, &get, &any), Route::Http);
+        assert_eq!(choose(None, None, none, &get, &any), Plan::Http);
         assert_eq!(
-            choose(Some(Render::Http), Some(Render::Browser), &get, &any),
-            Route::Http
+            choose(Some(Render::Http), Some(Render::Browser), rule, &get, &any),
+            Plan::Http
         );
         assert_eq!(
-            choose(Some(Render::Browser), Some(Render::Http), &get, &any),
-            Route::Browser(Reason::Header)
+            choose(Some(Render::Browser), Some(Render::Http), none, &get, &any),
+            Plan::Browser(Reason::Header)
         );
         assert_eq!(
-            choose(None, Some(Render::Browser), &get, &any),
-            Route::Browser(Reason::Session)
+            choose(None, Some(Render::Browser), none, &get, &any),
+            Plan::Browser(Reason::Session)
+        );
+        assert_eq!(
+            choose(None, Some(Render::Http), rule, &get, &any),
+            Plan::Http
+        );
+        assert_eq!(
+            choose(None, None, rule, &get, &any),
+            Plan::Browser(Reason::Rule)
+        );
+        assert_eq!(
+            choose(Some(Render::Auto), None, rule, &get, &any),
+            Plan::Auto
         );
     }
 
@@ -121,10 +212,11 @@ mod tests {
             choose(
                 Some(Render::Browser),
                 None,
+                rule,
                 &Method::POST,
                 &HeaderMap::new()
             ),
-            Route::Http
+            Plan::Http
         );
     }
 
@@ -140,10 +232,17 @@ mod tests {
             (("upgrade", "websocket"), false),
             (("x-requested-with", "XMLHttpRequest"), false),
         ] {
-            let route = choose(None, Some(Render::Browser), &Method::GET, &fields(&[line]));
-            assert_eq!(route != Route::Http, page, "{line:?}");
-            let asked = choose(Some(Render::Browser), None, &Method::GET, &fields(&[line]));
-            assert_eq!(asked, Route::Browser(Reason::Header), "{line:?}");
+            let choose =
+                |asked, session| choose(asked, session, none, &Method::GET, &fields(&[line]));
+            let route = choose(None, Some(Render::Browser));
+            assert_eq!(
+                choose(None, Some(Render::Auto)) != Plan::Http,
+                page,
+                "{line:?}"
+            );
+            assert_eq!(route != Plan::Http, page, "{line:?}");
+            let asked = choose(Some(Render::Browser), None);
+            assert_eq!(asked, Plan::Browser(Reason::Header), "{line:?}");
         }
     }
 }

@@ -5,8 +5,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
+use parking_lot::RwLock;
 
 /// Which clients can reach this process's proxy listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,39 @@ pub enum Denied {
     },
 }
 
+/// Listeners of this process that come and go: those of browser contexts. Clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct PassingListeners(Arc<RwLock<Vec<SocketAddr>>>);
+
+impl PassingListeners {
+    /// Keeps requests from `address` while the guard lasts.
+    #[must_use]
+    pub fn shut(&self, address: SocketAddr) -> Shut {
+        let address = canonical_addr(address);
+        self.0.write().push(address);
+        Shut {
+            listeners: self.clone(),
+            address,
+        }
+    }
+}
+
+/// An address that requests are kept from.
+#[derive(Debug)]
+pub struct Shut {
+    listeners: PassingListeners,
+    address: SocketAddr,
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        let mut listeners = self.listeners.0.write();
+        if let Some(at) = listeners.iter().position(|known| *known == self.address) {
+            listeners.swap_remove(at);
+        }
+    }
+}
+
 /// The rules of one process.
 ///
 /// `deny` wins over everything, then a loop; `allow` exempts from the rest.
@@ -70,6 +105,7 @@ pub struct Policy {
     deny: Vec<IpNet>,
     allow: Vec<IpNet>,
     own: Vec<SocketAddr>,
+    passing: PassingListeners,
     exposure: Exposure,
     is_local: fn(IpAddr) -> bool,
 }
@@ -87,9 +123,15 @@ impl Policy {
             deny: canonical(deny),
             allow: canonical(allow),
             own: own.into_iter().map(canonical_addr).collect(),
+            passing: PassingListeners::default(),
             exposure,
             is_local: is_local_address,
         }
+    }
+
+    /// The listeners of this process that come and go.
+    pub fn passing(&self) -> &PassingListeners {
+        &self.passing
     }
 
     /// Whether `addr` may be dialled.
@@ -137,7 +179,8 @@ impl Policy {
 
     /// The listener of ours that a connection to `target` would reach.
     fn own_listener(&self, target: SocketAddr) -> Option<SocketAddr> {
-        self.own.iter().copied().find(|own| {
+        let passing = self.passing.0.read();
+        self.own.iter().chain(&*passing).copied().find(|own| {
             own.port() == target.port()
                 && (own.ip() == target.ip()
                     || (accepts_family(own.ip(), target.ip()) && (self.is_local)(target.ip())))

@@ -11,7 +11,9 @@ use url::Url;
 use super::redirect::{Hop, uri};
 use crate::admin::json::Object;
 use crate::admin::problem::Problem;
-use crate::message::fields::X_BURDOCK_RENDER;
+use crate::browser::{Shot, ShotFormat};
+use crate::exchange::parse_wait;
+use crate::message::fields::{X_BURDOCK_RENDER, X_BURDOCK_WAIT};
 use crate::session::settings::GivenNames;
 
 /// A call, ready to be made.
@@ -21,7 +23,9 @@ pub(super) struct Call {
     pub(super) url: String,
     /// The first request.
     pub(super) hop: Hop,
-    /// How long all of it may take.
+    /// A picture of the page.
+    pub(super) shot: Option<Shot>,
+    /// How long all of it may take; a page that is rendered is taken as it is then.
     pub(super) timeout: Duration,
 }
 
@@ -49,20 +53,20 @@ impl Call {
         object.end()?;
 
         let render = match (screenshot, render) {
-            (Screenshot::No, render) => render,
-            (Screenshot::Yes, Some(render)) if render != "browser" => {
+            (None, render) => render,
+            (Some(_), Some(render)) if render != "browser" => {
                 return Err(Problem::invalid(
                     "screenshot",
                     format!("needs a browser, and `render` is `{render}`"),
                 ));
             }
-            (Screenshot::Yes, _) if method != Method::GET => {
+            (Some(_), _) if method != Method::GET => {
                 return Err(Problem::invalid(
                     "screenshot",
                     "needs the method `GET`, the only one that is rendered",
                 ));
             }
-            (Screenshot::Yes, _) => Some("browser"),
+            (Some(_), _) => Some("browser"),
         };
         if let Some(render) = render {
             headers.insert(X_BURDOCK_RENDER, HeaderValue::from_static(render));
@@ -72,6 +76,7 @@ impl Call {
         }
         Ok(Self {
             url: given,
+            shot: screenshot,
             hop: Hop {
                 url,
                 uri,
@@ -82,12 +87,6 @@ impl Call {
             timeout,
         })
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Screenshot {
-    No,
-    Yes,
 }
 
 fn read_url(text: &str) -> Result<(Url, Uri), Problem> {
@@ -187,12 +186,7 @@ fn read_render(text: Option<String>) -> Result<Option<&'static str>, Problem> {
 }
 
 fn read_wait(text: String) -> Result<HeaderValue, Problem> {
-    let known = match text.split_once(':') {
-        None => matches!(&*text, "domcontentloaded" | "load" | "networkidle"),
-        Some(("selector", selector)) => !selector.trim().is_empty(),
-        Some(("ms", number)) => number.parse::<u64>().is_ok(),
-        Some(_) => false,
-    };
+    let known = parse_wait(text.as_bytes()).is_some();
     HeaderValue::try_from(text)
         .ok()
         .filter(|_| known)
@@ -204,16 +198,47 @@ fn read_wait(text: String) -> Result<HeaderValue, Problem> {
         })
 }
 
-/// `true` or an object of options; those are read where the picture is made.
-fn read_screenshot(value: Option<Value>) -> Result<Screenshot, Problem> {
-    match value {
-        None | Some(Value::Bool(false)) => Ok(Screenshot::No),
-        Some(Value::Bool(true) | Value::Object(_)) => Ok(Screenshot::Yes),
-        Some(_) => Err(Problem::invalid(
-            "screenshot",
-            "must be true, false or an object",
-        )),
+/// `true`, or an object of `fullPage` and `format`.
+fn read_screenshot(value: Option<Value>) -> Result<Option<Shot>, Problem> {
+    let mut shot = Shot {
+        full_page: false,
+        format: ShotFormat::Png,
+    };
+    let options = match value {
+        None | Some(Value::Bool(false)) => return Ok(None),
+        Some(Value::Bool(true)) => return Ok(Some(shot)),
+        Some(Value::Object(options)) => options,
+        Some(_) => {
+            let reason = "must be true, false or an object";
+            return Err(Problem::invalid("screenshot", reason));
+        }
+    };
+    for (name, value) in options {
+        match (name.as_str(), &value) {
+            (_, Value::Null) => {}
+            ("fullPage", Value::Bool(full_page)) => shot.full_page = *full_page,
+            ("fullPage", _) => {
+                return Err(Problem::invalid(
+                    "screenshot.fullPage",
+                    "must be true or false",
+                ));
+            }
+            ("format", Value::String(format)) if format == "png" => shot.format = ShotFormat::Png,
+            ("format", Value::String(format)) if format == "jpeg" => shot.format = ShotFormat::Jpeg,
+            ("format", Value::String(format)) if format == "webp" => shot.format = ShotFormat::Webp,
+            ("format", _) => {
+                let reason = "must be `png`, `jpeg` or `webp`";
+                return Err(Problem::invalid("screenshot.format", reason));
+            }
+            _ => {
+                return Err(Problem::invalid(
+                    format!("screenshot.{name}"),
+                    "is not a known field",
+                ));
+            }
+        }
     }
+    Ok(Some(shot))
 }
 
 fn read_timeout(value: Option<Value>) -> Result<Duration, Problem> {
@@ -228,8 +253,6 @@ fn read_timeout(value: Option<Value>) -> Result<Duration, Problem> {
         )),
     }
 }
-
-const X_BURDOCK_WAIT: HeaderName = HeaderName::from_static("x-burdock-wait");
 
 const RESERVED: [&str; 12] = [
     "connection",
@@ -300,6 +323,11 @@ mod tests {
         let call =
             read(json!({"url": "http://a.example", "screenshot": {"format": "jpeg"}})).unwrap();
         assert_eq!(call.hop.headers[X_BURDOCK_RENDER], "browser");
+        let shot = Shot {
+            full_page: false,
+            format: ShotFormat::Jpeg,
+        };
+        assert_eq!(call.shot, Some(shot));
     }
 
     #[test]
@@ -340,6 +368,15 @@ mod tests {
             (json!({"wait": "selector:"}), "wait"),
             (json!({"wait": "selector:a\nb"}), "wait"),
             (json!({"screenshot": "yes"}), "screenshot"),
+            (
+                json!({"screenshot": {"fullPage": 1}}),
+                "screenshot.fullPage",
+            ),
+            (
+                json!({"screenshot": {"format": "gif"}}),
+                "screenshot.format",
+            ),
+            (json!({"screenshot": {"colour": 1}}), "screenshot.colour"),
             (json!({"screenshot": true, "render": "http"}), "screenshot"),
             (json!({"screenshot": true, "method": "POST"}), "screenshot"),
             (json!({"timeoutMs": 0}), "timeoutMs"),

@@ -11,12 +11,15 @@ mod page;
 mod redirect;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Request};
 use tokio::time::timeout;
@@ -27,7 +30,8 @@ use self::redirect::Hop;
 use super::Admin;
 use super::body::{JSON, Json, Riding, Room, Unread, Whole};
 use super::problem::Problem;
-use crate::exchange::{self, Connection, Door, Named};
+use crate::browser::Shot;
+use crate::exchange::{self, Address, Connection, Door, Named, Picture, Until};
 use crate::fault::{Fault, Kind};
 use crate::message::fields::{X_BURDOCK_ROUTE, X_SESSION_ID};
 use crate::session::id::SessionId;
@@ -45,11 +49,22 @@ pub(super) async fn scrape(
     let Call {
         url,
         hop,
+        shot,
         timeout: limit,
     } = Call::read(body.object()?)?;
     // Its own, so that what has no session shares no connection with any other call.
     let connection = Connection::new(client, Door::Scrape(session.clone().map(Named::by_id)));
-    let Ok(fetched) = timeout(limit, fetch(&admin, hop, &connection)).await else {
+    let rendered = Wanted {
+        shot,
+        until: Until::new(tokio::time::Instant::now() + limit),
+    };
+    let mut fetched = pin!(fetch(&admin, hop, &rendered, &connection));
+    let fetched = match timeout(limit, &mut fetched).await {
+        // A page is taken as it is at its deadline, which takes a moment.
+        Err(_) if rendered.until.is_rendering() => timeout(TAKING_A_PAGE, fetched).await,
+        fetched => fetched,
+    };
+    let Ok(fetched) = fetched else {
         let detail = format!(
             "the page was not there after {} ms (`timeoutMs`)",
             limit.as_millis()
@@ -62,11 +77,14 @@ pub(super) async fn scrape(
         head,
         whole,
         redirects,
+        page,
     } = fetched.map_err(|problem| problem.of(session))?;
     let (body, body_encoding) = encode(&whole.bytes, &head.headers);
     let page = Page {
         url: &url,
-        final_url: hop.url.as_str(),
+        final_url: page
+            .as_ref()
+            .map_or(hop.url.as_str(), |page| page.url.as_str()),
         status: head.status.as_u16(),
         headers: fields_object(&head.headers),
         route: route(&head.headers),
@@ -78,6 +96,10 @@ pub(super) async fn scrape(
             total_ms: millis_since(began),
             redirects,
         },
+        screenshot: page
+            .as_ref()
+            .and_then(|page| page.picture.as_ref())
+            .map(|picture| BASE64_STANDARD.encode(picture)),
     };
     let text = serde_json::to_vec(&page).expect("a page is a tree of strings and numbers");
     let mut response = Response::new(Body::new(Riding::new(Body::from(text), whole.place)));
@@ -94,26 +116,41 @@ struct Fetched {
     head: http::response::Parts,
     whole: Whole,
     redirects: Vec<Followed>,
+    /// Where it was rendered.
+    page: Option<exchange::Page>,
+}
+
+/// What is wanted where the page is rendered.
+struct Wanted {
+    shot: Option<Shot>,
+    until: Until,
 }
 
 /// Follows redirects until there is a page.
-async fn fetch(admin: &Admin, mut hop: Hop, connection: &Connection) -> Result<Fetched, Problem> {
+async fn fetch(
+    admin: &Admin,
+    mut hop: Hop,
+    wanted: &Wanted,
+    connection: &Connection,
+) -> Result<Fetched, Problem> {
     let _turn = admin.scrapes.acquire().await;
     let mut redirects = Vec::new();
     loop {
         let began = Instant::now();
-        let (head, body) = send(admin, &hop, connection).await?.into_parts();
+        let (head, body) = send(admin, &hop, wanted, connection).await?.into_parts();
         let Some(next) = hop.after(head.status, &head.headers) else {
             let whole = admin
                 .pages
                 .collect(body, MAX_PAGE)
                 .await
                 .map_err(|unread| cut_off(&unread))?;
+            let page = head.extensions.get::<exchange::Page>().cloned();
             return Ok(Fetched {
                 hop,
                 head,
                 whole,
                 redirects,
+                page,
             });
         };
         if redirects.len() == MAX_REDIRECTS {
@@ -133,12 +170,19 @@ async fn fetch(admin: &Admin, mut hop: Hop, connection: &Connection) -> Result<F
 async fn send(
     admin: &Admin,
     hop: &Hop,
+    wanted: &Wanted,
     connection: &Connection,
 ) -> Result<http::Response<exchange::Body>, Problem> {
     let mut request = Request::new(RequestBody::full(hop.body.clone()));
     *request.method_mut() = hop.method.clone();
     *request.uri_mut() = hop.uri.clone();
     *request.headers_mut() = hop.headers.clone();
+    let extensions = request.extensions_mut();
+    extensions.insert(Address(hop.url.clone()));
+    extensions.insert(wanted.until.clone());
+    if let Some(shot) = wanted.shot {
+        extensions.insert(Picture(shot));
+    }
     let response = admin.exchange.exchange(request, connection).await;
     // Told by this mark and not by its fields: an origin may be a burdock too.
     match response.extensions().get::<Kind>() {
@@ -193,6 +237,8 @@ fn millis_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How long it takes at most to take a page as it is.
+const TAKING_A_PAGE: Duration = Duration::from_secs(5);
 /// As many as the Fetch standard allows.
 const MAX_REDIRECTS: usize = 20;
 /// The largest page.

@@ -24,6 +24,9 @@ pub(super) struct Page<'a> {
     pub(super) body_encoding: &'static str,
     pub(super) session_id: Option<String>,
     pub(super) timings: Timings,
+    /// In base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) screenshot: Option<String>,
 }
 
 /// How long it took, in milliseconds.

@@ -3,12 +3,14 @@
 mod choice;
 mod connect_to;
 pub(super) mod duration;
+mod endpoint;
 mod glob;
 mod net;
 mod number;
 pub(super) mod size;
 mod store;
 mod token;
+mod url_pattern;
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -20,10 +22,12 @@ use super::raw::Raw;
 
 pub(super) use self::choice::{choice, not_among};
 pub use self::connect_to::ConnectTo;
+pub use self::endpoint::Endpoint;
 pub use self::glob::HostGlob;
 pub use self::size::ByteSize;
 pub use self::store::{DatabaseName, KeyPrefix, StoreUrl};
 pub use self::token::Token;
+pub use self::url_pattern::UrlPattern;
 
 /// A type of options.
 pub(super) trait Value: Sized {
