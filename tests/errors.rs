@@ -99,6 +99,7 @@ const PROVOCATIONS: [Provocation; 18] = [
         ..Provocation::new("store-unavailable", "proxy_internal_error")
     },
     Provocation {
+        config: "browser.enabled = false",
         fields: &[("X-Session-ID", "f"), ("X-Burdock-Render", "browser")],
         ..Provocation::new("browser-unavailable", "proxy_internal_error")
     },

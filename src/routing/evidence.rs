@@ -95,7 +95,7 @@ impl Looks {
 /// A page with more text is one, whatever else is in it.
 const SHELL_TEXT: usize = 300;
 /// Less text than this is next to none.
-const NO_TEXT: usize = 60;
+const NO_TEXT: usize = 30;
 /// A shell has fewer elements of content.
 const SHELL_CONTENT: usize = 8;
 /// What counts as a gain, in characters and in elements.
