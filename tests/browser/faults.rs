@@ -90,7 +90,7 @@ async fn all_end(paths: &[&'static str]) {
     }
     // The browser is there: what follows is the pages' own time.
     page(&renderer(&burdock, "first").get(&app.url("/account")).await);
-    let ending = paths.iter().map(|path| async {
+    let ending = paths.iter().map(async |path| {
         let (said, took) = ends(&burdock, &path[1..], &app.url(path)).await;
         eprintln!("{path} after {took:?}: {said}");
     });

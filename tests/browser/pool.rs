@@ -15,7 +15,6 @@ use super::{
     GRACE, assert_shows, awaiting, balanced, before, count, create, page, pool, renderer, state,
 };
 use crate::support::burdock::reap;
-use crate::support::client::request;
 use crate::support::tool::on_path;
 use crate::support::{Burdock, eventually, within_time};
 
@@ -371,12 +370,11 @@ async fn a_remote_browser_renders_too_and_is_left_running() {
         .nth(2)
         .expect("an authority")
         .to_owned();
-    let answer = burdock.client().send(
-        request("GET", &format!("http://{debugging}/json/version"))
-            .body("".into())
-            .expect("a valid URL"),
-    );
-    assert_eq!(answer.await.status, 508);
+    let asked = burdock
+        .client()
+        .get(&format!("http://{debugging}/json/version"))
+        .await;
+    assert_eq!(asked.status, 508, "{asked:?}");
     burdock.signal(rustix::process::Signal::TERM);
     assert_eq!(burdock.exited().await.code(), Some(0));
     assert!(

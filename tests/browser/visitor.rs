@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::{before, create, out, page, pool, renderer};
+use crate::support::client::request;
 
 const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
 
@@ -75,15 +76,13 @@ async fn every_part_of_a_page_is_the_same_visitor() {
     }
     // What is changed by the API is changed for the next page.
     let patch = json!({"browser": {"timezone": "America/Lima", "locale": "pt-BR", "viewport": {"width": 400, "height": 300}}});
-    let patched = burdock.api_call(
-        crate::support::client::request(
-            "PATCH",
-            &format!("http://{}/api/v1/sessions/a", burdock.admin),
-        )
-        .header("content-type", "application/merge-patch+json"),
-        &patch.to_string(),
-    );
-    assert_eq!(patched.await.status, 200);
+    let call = request(
+        "PATCH",
+        &format!("http://{}/api/v1/sessions/a", burdock.admin),
+    )
+    .header("content-type", "application/merge-patch+json");
+    let patched = burdock.api_call(call, &patch.to_string()).await;
+    assert_eq!(patched.status, 200, "{patched:?}");
     let seen = out(&browser.get(&app.url("/whoami")).await);
     for part in ["page", "worker"] {
         assert_eq!(
