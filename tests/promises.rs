@@ -15,6 +15,7 @@ mod support;
 mod adapters;
 mod admin;
 mod agreement;
+mod browser;
 mod ca;
 mod cli;
 mod clients;

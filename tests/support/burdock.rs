@@ -126,6 +126,11 @@ impl Burdock {
         kib * 1024
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        pid(&self.child).as_raw_nonzero().get()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).expect("it is running");
@@ -285,6 +290,9 @@ impl Builder {
                 command.env_remove(name);
             }
         }
+        // What it leaves lying about is seen there, and goes with the folder.
+        let scratch = folder.path().join("tmp");
+        std::fs::create_dir(&scratch).expect("the folder is ours");
         let certs = folder.path().join("certs");
         for (flag, value) in [
             ("--listen", Path::new("127.0.0.1:0")),
@@ -299,6 +307,7 @@ impl Builder {
         command
             .args(self.flags)
             .env("NO_COLOR", "1")
+            .env("TMPDIR", scratch)
             .envs(self.env)
             .current_dir(folder.path())
             .stdin(Stdio::null())

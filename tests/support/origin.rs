@@ -370,8 +370,8 @@ impl Server {
             if wire.try_send(bytes).await.is_err() {
                 return;
             }
-            if let (Body::Zeros(length), false) = (&reply.body, bodiless)
-                && send_zeros(&mut wire, *length).await.is_err()
+            if let (Body::Fill(byte, length), false) = (&reply.body, bodiless)
+                && fill(&mut wire, *byte, *length).await.is_err()
             {
                 return;
             }
@@ -428,8 +428,8 @@ impl Server {
         }
         let body = match reply.body {
             Body::Bytes(bytes) => bytes,
-            Body::Zeros(length) => {
-                vec![0; usize::try_from(length).expect("a length that fits memory")]
+            Body::Fill(byte, length) => {
+                vec![byte; usize::try_from(length).expect("a length that fits memory")]
             }
             Body::Wire(_) => panic!("an h2 origin cannot answer with HTTP/1.1 bytes"),
         };
@@ -455,13 +455,13 @@ impl Server {
     }
 }
 
-async fn send_zeros(wire: &mut Raw, mut length: u64) -> std::io::Result<()> {
-    let zeros = vec![0; 64 * 1024];
+async fn fill(wire: &mut Raw, byte: u8, mut length: u64) -> std::io::Result<()> {
+    let bytes = vec![byte; 64 * 1024];
     while length > 0 {
-        let piece = zeros
+        let piece = bytes
             .len()
             .min(usize::try_from(length).unwrap_or(usize::MAX));
-        wire.try_send(&zeros[..piece]).await?;
+        wire.try_send(&bytes[..piece]).await?;
         length -= piece as u64;
     }
     Ok(())

@@ -18,8 +18,8 @@ pub(crate) struct Reply {
 #[derive(Clone)]
 pub(crate) enum Body {
     Bytes(Vec<u8>),
-    /// So many zeros, streamed.
-    Zeros(u64),
+    /// One byte so many times, streamed.
+    Fill(u8, u64),
     /// The whole response, head included (HTTP/1.1 only).
     Wire(Vec<u8>),
 }
@@ -52,9 +52,15 @@ impl Reply {
 
     /// 200 with so many zeros.
     pub(crate) fn zeros(length: u64) -> Self {
+        Self::bytes(Vec::new()).filled(0, length)
+    }
+
+    /// Has `byte` so many times as its body, streamed.
+    #[must_use]
+    pub(crate) fn filled(self, byte: u8, length: u64) -> Self {
         Self {
-            body: Body::Zeros(length),
-            ..Self::bytes(Vec::new())
+            body: Body::Fill(byte, length),
+            ..self
         }
     }
 
@@ -128,7 +134,7 @@ impl Reply {
     pub(crate) fn head_bytes(&self) -> Vec<u8> {
         let length = match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Zeros(length) => *length,
+            Body::Fill(_, length) => *length,
             Body::Wire(_) => return Vec::new(),
         };
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);
