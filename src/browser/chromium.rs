@@ -11,6 +11,7 @@ use chromiumoxide::cdp::browser_protocol::browser::GetVersionParams;
 use chromiumoxide::cdp::browser_protocol::target::{
     CloseTargetParams, CreateTargetParams, FilterEntry, SetAutoAttachParams, TargetFilter,
 };
+use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -295,6 +296,8 @@ impl Drop for Birth {
 }
 
 fn close(arrival: &Arrival, link: &Link) {
+    // A popup that waits to be told to run stops the script that opened it.
+    link.post(Some(&arrival.session), &RunIfWaitingForDebuggerParams {});
     link.post(None, &CloseTargetParams::new(arrival.target.clone()));
 }
 

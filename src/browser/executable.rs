@@ -35,9 +35,17 @@ fn find_in(
     NAMES
         .iter()
         .find_map(|(name, usual)| {
+            let on_path = folders
+                .iter()
+                .map(|folder| folder.join(name))
+                .find(|program| exists(program))?;
             let usual = usual.iter().map(PathBuf::from);
-            let on_path = folders.iter().map(|folder| folder.join(name));
-            usual.chain(on_path).find(|program| exists(program))
+            Some(
+                usual
+                    .into_iter()
+                    .find(|program| exists(program))
+                    .unwrap_or(on_path),
+            )
         })
         .ok_or(BrowserError::Missing)
 }
@@ -48,8 +56,8 @@ fn is_program(path: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Names on PATH, and where else each is. The shell starts in half the time of the others and renders half as many pages again. Debian's
-/// command of that name is a script that does not `exec`; the program itself comes first.
+/// Names on PATH, and where the program of that name is. The shell starts in half the time of the others and renders half as many pages again. Debian's
+/// command of that name is a script that does not `exec`; where it is on PATH, the program itself is what is started.
 const NAMES: &[(&str, &[&str])] = &[
     (
         "chromium-headless-shell",
@@ -94,6 +102,14 @@ mod tests {
                 "/usr/lib/chromium/chromium-headless-shell",
             ),
             (&["/usr/bin/google-chrome"], "/usr/bin/google-chrome"),
+            // Who takes it off PATH does not want it.
+            (
+                &[
+                    "/usr/lib/chromium/chromium-headless-shell",
+                    "/usr/bin/chromium",
+                ],
+                "/usr/bin/chromium",
+            ),
         ] {
             assert_eq!(found(None, there).unwrap(), Path::new(wanted));
         }

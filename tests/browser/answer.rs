@@ -128,11 +128,12 @@ async fn a_page_that_never_rests_is_what_there_is_at_the_deadline() {
         .config("browser.navigation_timeout = '2s'")
         .start()
         .await;
-    for (path, wait, wanted) in [
+    let pages = [
         ("/restless", "networkidle", " ticks</p>"),
         ("/waiting", "load", "script"),
         ("/account", "selector:#is-never-there", "nobody"),
-    ] {
+    ]
+    .map(async |(path, wait, wanted)| {
         let since = Instant::now();
         let answer = awaiting(&burdock, "a", wait).get(&app.url(path)).await;
         assert!(
@@ -146,7 +147,8 @@ async fn a_page_that_never_rests_is_what_there_is_at_the_deadline() {
             "{path}: {answer:?}"
         );
         assert!(answer.text().contains(wanted), "{path}: {}", answer.text());
-    }
+    });
+    futures_util::future::join_all(pages).await;
     // A document that never comes is the origin's fault, and told as that.
     let config = "upstream.response_header_timeout = '1s'";
     let impatient = before(&[&app]).config(config).start().await;

@@ -156,7 +156,10 @@ async fn burdock_itself_and_link_local_addresses_are_out_of_a_pages_reach() {
             "{url}: {led:?}"
         );
     }
-    burdock.logged(" 508 ").await;
+    burdock.logged("path=\"/healthz\" status=508").await;
+    burdock
+        .logged("authority=169.254.169.254:80 path=\"/latest/meta-data/\" status=403")
+        .await;
 }
 
 #[tokio::test]
