@@ -108,11 +108,80 @@ const BATCH: usize = 512;
 /// From how many in one transaction on the next waits for more.
 const MANY: usize = 8;
 
-/// How many are enough to begin with.
-const ENOUGH: usize = 64;
+/// How many are enough to begin with. More share more; but those that are written are not answered meanwhile, and with few
+/// connections nothing is left to do then (docs/PERFORMANCE.md).
+const ENOUGH: usize = 32;
 
-/// How long nothing has to come for nothing to be on its way.
-const SLICE: Duration = Duration::from_micros(300);
+/// How long nothing has to come for nothing to be on its way. Shorter ones wake the thread too often.
+const SLICE: Duration = Duration::from_millis(1);
 
 /// How long is waited at most. (PostgreSQL has `commit_siblings` and `commit_delay` for it.)
 const LONGEST: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::super::task::{Answer, Change, Missing, Urgency, Work};
+    use super::*;
+
+    fn put(queue: &Queue) -> Result<Answer<()>, Failure> {
+        let (task, answer) = Work::new(Urgency::Soon, Missing::Leave, |_: &mut Change<'_>| Ok(()));
+        queue.put(Box::new(task)).map(|()| answer)
+    }
+
+    /// How many a writer gets that has just served so many.
+    fn taken(queue: &Queue, before: usize) -> Option<usize> {
+        queue.take(before).map(|tasks| tasks.len())
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_one_is_woken_by_it() {
+        let queue = Arc::new(Queue::default());
+        let writer = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || taken(&queue, 0)
+        });
+        put(&queue).unwrap();
+        assert_eq!(writer.join().unwrap(), Some(1));
+    }
+
+    #[test]
+    fn those_that_are_there_are_taken_together_and_not_too_many() {
+        let queue = Queue::default();
+        for _ in 0..=BATCH {
+            put(&queue).unwrap();
+        }
+        assert_eq!(taken(&queue, MANY), Some(BATCH));
+        // After many more are waited for, and when none come it does without.
+        assert_eq!(taken(&queue, MANY), Some(1));
+    }
+
+    #[test]
+    fn after_the_end_what_waits_is_taken_and_nothing_more_is() {
+        let queue = Queue::default();
+        put(&queue).unwrap();
+        queue.close();
+        assert!(matches!(put(&queue), Err(Failure::NoWriter)));
+        assert_eq!(taken(&queue, MANY), Some(1));
+        assert_eq!(taken(&queue, 0), None);
+    }
+
+    #[test]
+    fn one_too_many_is_turned_away() {
+        let queue = Queue::default();
+        let answers: Vec<_> = (0..ROOM).map(|_| put(&queue).unwrap()).collect();
+        assert!(matches!(put(&queue), Err(Failure::Crowded)));
+        drop(answers);
+    }
+
+    #[test]
+    fn those_that_an_ended_writer_leaves_learn_of_it() {
+        let queue = Queue::default();
+        let answer = put(&queue).unwrap();
+        queue.abandon();
+        assert!(answer.blocking_recv().is_err());
+        assert!(matches!(put(&queue), Err(Failure::NoWriter)));
+    }
+}
