@@ -102,8 +102,8 @@ mod tests {
         assert_eq!(
             mistakes,
             [
-                "BURDOCK_OBSERVABILITY__CAPTURE: is not supported by this version",
                 "BURDOCK_CA__DIR_: unknown key; did you mean `BURDOCK_CA__DIR`?",
+                "BURDOCK_OBSERVABILITY__CAPTURE: is not supported by this version",
                 "BURDOCK_PROXY__AUTH__TOKENS: holds a token that is empty or has other than printable ASCII without spaces",
                 "BURDOCK_SESSIONS__RATE_LIMIT: names a section, not a key",
                 "BURDOCK_X__Y: unknown key",
