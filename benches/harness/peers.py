@@ -125,6 +125,6 @@ def _versions(folder, package):
 ALL = [Direct(), Hudsucker(), Burdock()]
 
 
-def adapters(binary=None):
+def adapters(binary=None, suffix=""):
     """burdock with each of its stores."""
-    return [Burdock(store.adapter, binary, store) for store in stores.ALL]
+    return [Burdock(store.adapter + suffix, binary, store) for store in stores.ALL]

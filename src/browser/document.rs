@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
@@ -18,6 +19,30 @@ pub struct Document {
     pub fields: HeaderMap,
     /// Its body, coded as the fields say.
     pub body: Bytes,
+}
+
+impl Document {
+    /// As the browser is given it, so that it takes this one and opens it.
+    pub(super) fn for_browser(&self) -> Self {
+        let mut fields = self.fields.clone();
+        // From its cache the browser would show the last one at the same URL, and leave this one on offer.
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut body = self.body.clone();
+        if body.is_empty() && !self.status.is_success() {
+            // Of an error without a word Chromium makes a page of its own.
+            body = Bytes::from_static(b"\n");
+            fields = fields
+                .iter()
+                .filter(|(name, _)| *name != CONTENT_ENCODING)
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+        }
+        Self {
+            status: self.status,
+            fields,
+            body,
+        }
+    }
 }
 
 /// What is asked of a page.

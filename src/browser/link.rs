@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::surrogates;
+use super::watch::{Act, Over, Told};
 
 /// A wire; clones share it. It ends with the browser, or with its last clone.
 #[derive(Clone, Debug)]
@@ -70,8 +71,8 @@ pub(super) struct Arrival {
     pub(super) target: String,
     /// The context that it is in.
     pub(super) context: String,
-    /// Its events from the first on; ends with the page.
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    /// What its events tell, from the first on.
+    pub(super) told: Arc<Told>,
 }
 
 /// Takes new pages. Must not wait.
@@ -169,7 +170,7 @@ struct Driver {
     connection: Connection<Event>,
     /// Calls without an answer, with the page that was asked: none comes from a page that crashed.
     pending: HashMap<CallId, Pending>,
-    pages: HashMap<String, mpsc::UnboundedSender<Event>>,
+    pages: HashMap<String, Arc<Told>>,
     arrivals: Arc<dyn Arrivals>,
     orders: mpsc::WeakUnboundedSender<Order>,
     closed: CancellationToken,
@@ -183,8 +184,6 @@ struct Pending {
 
 impl Driver {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        // Also where a defect ends the task: whoever waits for the browser must learn that it is gone.
-        let _end = self.closed.clone().drop_guard();
         loop {
             tokio::select! {
                 order = inbox.recv() => match order {
@@ -260,9 +259,11 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         if let Some(session) = &event.session {
-            if let Some(page) = self.pages.get(session) {
-                // Whoever had the page may have let go of it.
-                page.send(event).ok();
+            // Here and now: whoever gets the answer to a command knows what was told before it.
+            if let Some(page) = self.pages.get(session)
+                && let Some(act) = page.hear(&event)
+            {
+                self.act(&act, session.clone());
             }
             return;
         }
@@ -274,15 +275,15 @@ impl Driver {
                 else {
                     return;
                 };
-                let (page, events) = mpsc::unbounded_channel();
-                self.pages.insert(session.to_owned(), page);
+                let told = Arc::new(Told::new(target));
+                self.pages.insert(session.to_owned(), Arc::clone(&told));
                 let arrival = Arrival {
                     session: SessionId::from(session.to_owned()),
                     target: target.to_owned(),
                     context: text("/targetInfo/browserContextId")
                         .unwrap_or_default()
                         .to_owned(),
-                    events,
+                    told,
                 };
                 if let Some(orders) = self.orders.upgrade() {
                     let link = Link {
@@ -294,12 +295,36 @@ impl Driver {
             }
             "Target.detachedFromTarget" => {
                 if let Some(session) = text("/sessionId") {
-                    self.pages.remove(session);
+                    if let Some(page) = self.pages.remove(session) {
+                        page.end(Over::Closed);
+                    }
                     self.pending
                         .retain(|_, pending| pending.session.as_deref() != Some(session));
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl Driver {
+    fn act(&mut self, act: &Act, session: String) {
+        let (method, params) = act.command();
+        let session = SessionId::from(session);
+        if let Err(error) = self
+            .connection
+            .submit_command(method.into(), Some(session), params)
+        {
+            tracing::debug!(%error, "a page could not be answered");
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.closed.cancel();
+        for page in self.pages.values() {
+            page.end(Over::Crashed);
         }
     }
 }

@@ -12,17 +12,15 @@ use chromiumoxide::cdp::browser_protocol::page::{
 use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SessionId};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
 
 use super::context::Context;
 use super::identity::Identity;
-use super::link::{Arrival, CallError, Event, Link};
+use super::link::{Arrival, CallError, Link};
 use super::options::Blocked;
 use super::setup;
 use super::sync::seed::{Fill, Seeds};
 use super::sync::storage::{Items, Overlay};
-use super::watch::{Over, Watch};
+use super::watch::Told;
 use crate::session::origin::Origin;
 use crate::session::storage::Area;
 
@@ -36,14 +34,6 @@ pub(super) struct Page {
     seeding: Mutex<Seeding>,
     /// The script that seeds, while it is there; held while it is replaced.
     script: tokio::sync::Mutex<Option<ScriptIdentifier>>,
-}
-
-/// What its events told.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) watch: Mutex<Watch>,
-    /// Something happened.
-    pub(super) changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -72,13 +62,9 @@ impl Page {
         let Arrival {
             session,
             target,
-            events,
+            told,
             ..
         } = arrival;
-        let told = Arc::new(Told {
-            watch: Mutex::new(Watch::new(&target, Instant::now())),
-            changed: Notify::new(),
-        });
         let script = seeds.script();
         let page = Arc::new(Self {
             context: Arc::clone(context),
@@ -91,12 +77,6 @@ impl Page {
             }),
             script: tokio::sync::Mutex::default(),
         });
-        tokio::spawn(listen(
-            events,
-            Arc::clone(&page.told),
-            context.browser.link.clone(),
-            page.session.clone(),
-        ));
         context.add_page(&page);
         let seeded = async {
             if let Some(source) = script {
@@ -174,22 +154,19 @@ impl Page {
         MutexGuard::map(self.seeding.lock(), |seeding| &mut seeding.session)
     }
 
-    /// First parties whose documents were there, and what was heard of their storage.
+    /// First parties whose storage was there, and what was heard of it.
     pub(super) fn storage_heard(&self) -> (BTreeSet<Origin>, HashMap<(Origin, Area), Overlay>) {
         let watch = self.told.watch.lock();
-        (watch.committed.clone(), watch.overlays.clone())
+        (watch.stored(), watch.overlays.clone())
     }
 
-    /// First parties whose documents were there until now: events that are on their way included.
+    /// First parties whose storage was there until now: what is on its way to be told included.
     pub(super) async fn origins_now(&self) -> BTreeSet<Origin> {
-        let answer = self.call(&GetFrameTreeParams {}, TREE_LIMIT).await;
-        let mut origins = self.told.watch.lock().committed.clone();
-        if let Ok(answer) = answer
-            && let Some(tree) = answer.get("frameTree")
-        {
-            collect(tree, &mut origins);
+        // Answered after all that happened before. A page that hangs begins no further document either.
+        if let Err(error) = self.call(&GetFrameTreeParams {}, TREE_LIMIT).await {
+            tracing::debug!(%error, "a page does not say which documents it has had");
         }
-        origins
+        self.told.watch.lock().stored()
     }
 
     /// Has the script put what is still to be put, and no more.
@@ -240,51 +217,6 @@ impl Drop for Page {
     fn drop(&mut self) {
         let close = CloseTargetParams::new(self.target.clone());
         self.link().post(None, &close);
-    }
-}
-
-/// The task that hears a page until it is closed.
-async fn listen(
-    mut events: mpsc::UnboundedReceiver<Event>,
-    told: Arc<Told>,
-    link: Link,
-    session: SessionId,
-) {
-    while let Some(event) = events.recv().await {
-        let act = told.watch.lock().on(&event, Instant::now());
-        if let Some(act) = act {
-            setup::act(act, &link, &session);
-        }
-        told.changed.notify_waiters();
-    }
-    let why = match link.closed().is_cancelled() {
-        true => Over::Crashed,
-        false => Over::Closed,
-    };
-    told.watch.lock().end(why);
-    told.changed.notify_waiters();
-}
-
-/// The origins of a frame tree whose frames are all of the main frame's site: what a third party's frame holds cannot have been seeded.
-fn collect(tree: &Value, origins: &mut BTreeSet<Origin>) {
-    let origin = tree
-        .pointer("/frame/securityOrigin")
-        .and_then(Value::as_str);
-    let Some(origin) = origin.and_then(|origin| origin.parse::<Origin>().ok()) else {
-        return;
-    };
-    let site = |origin: &Origin| crate::session::jar::PartitionKey::new(origin.as_str(), false);
-    let own = site(&origin);
-    origins.insert(origin);
-    let children = tree.get("childFrames").and_then(Value::as_array);
-    for child in children.into_iter().flatten() {
-        let origin = child
-            .pointer("/frame/securityOrigin")
-            .and_then(Value::as_str);
-        let origin = origin.and_then(|origin| origin.parse::<Origin>().ok());
-        if origin.as_ref().and_then(site) == own {
-            collect(child, origins);
-        }
     }
 }
 

@@ -283,10 +283,9 @@ impl Browsers {
         };
         idle.sort_by_key(|(since, ..)| *since);
         idle.truncate(most);
-        for (_, seat, context) in &idle {
-            seat.vacate(context);
-        }
-        idle.len()
+        idle.iter()
+            .filter(|(_, seat, context)| seat.vacate(context))
+            .count()
     }
 
     /// Closes contexts that nobody used for long or whose browser is old, and replaces old browsers.

@@ -246,7 +246,7 @@ const DOM: &str = r"max => {
   const doctype = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : '';
   const elements = document.documentElement ? document.documentElement.outerHTML : '';
   const html = doctype.length + elements.length > max ? null : (doctype + elements).toWellFormed();
-  return { html, url: location.href, origin: location.origin, local, session };
+  return { html, url: location.href, origin: self.origin, local, session };
 }";
 
 const ELEMENT: &str = r"selector => new Promise(done => {

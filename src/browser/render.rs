@@ -1,7 +1,7 @@
 //! One document becomes one page: it is opened, waited for, read, and what it changed is kept.
 
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chromiumoxide::cdp::browser_protocol::page::{NavigateParams, StopLoadingParams};
@@ -13,11 +13,11 @@ use super::document::{Ask, Rendered};
 use super::error::BrowserError;
 use super::link::CallError;
 use super::options::{Wait, WaitUntil};
-use super::page::{Page, Told};
+use super::page::Page;
 use super::read::{self, Dom, Found, MAX_HTML};
 use super::slot::{Slot, Stage, lost};
 use super::sync::storage;
-use super::watch::{Over, Ready};
+use super::watch::{Over, Ready, Told};
 use crate::clock;
 use crate::registry;
 
@@ -40,9 +40,10 @@ pub(super) async fn render(
     if let Some(session) = &slot.session {
         context.bring_cookies(session).await.map_err(lost)?;
     }
-    let offer = context
-        .visitor
-        .offer(name.as_str().to_owned(), ask.document.clone());
+    let offer = context.visitor.offer(
+        name.as_str().to_owned(),
+        Arc::new(ask.document.for_browser()),
+    );
     page.will_begin_with(name.as_str());
     let first = OnceLock::new();
     let wait = ask

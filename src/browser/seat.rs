@@ -43,15 +43,17 @@ impl Seat {
         held
     }
 
-    /// Takes it away if nobody uses it.
-    pub(super) fn vacate(&self, context: &Context) {
+    /// Takes it away if nobody uses it; whether that was so.
+    pub(super) fn vacate(&self, context: &Context) -> bool {
         let mut seated = self.context.lock();
         let is_it = seated
             .as_ref()
             .is_some_and(|seated| std::ptr::eq(&**seated, context));
-        if is_it && context.idle_since().is_some() {
+        let leaves = is_it && context.idle_since().is_some();
+        if leaves {
             *seated = None;
         }
+        leaves
     }
 
     fn end(&self) {

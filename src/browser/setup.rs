@@ -1,4 +1,4 @@
-//! How a page is made ready, and what its events ask for at once.
+//! How a page is made ready.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use chromiumoxide::cdp::browser_protocol::emulation::{
     SetDeviceMetricsOverrideParams, SetFocusEmulationEnabledParams, SetLocaleOverrideParams,
     SetTimezoneOverrideParams,
 };
-use chromiumoxide::cdp::browser_protocol::fetch::{self, FailRequestParams, RequestPattern};
+use chromiumoxide::cdp::browser_protocol::fetch::{self, RequestPattern};
 use chromiumoxide::cdp::browser_protocol::inspector;
-use chromiumoxide::cdp::browser_protocol::network::{self, ErrorReason, ResourceType};
-use chromiumoxide::cdp::browser_protocol::page::{self, HandleJavaScriptDialogParams};
-use chromiumoxide::cdp::browser_protocol::target::SessionId;
+use chromiumoxide::cdp::browser_protocol::network::{self, ResourceType};
+use chromiumoxide::cdp::browser_protocol::page;
 use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 
+use futures_util::FutureExt;
+
 use super::identity::Identity;
-use super::link::{CallError, Link};
+use super::link::CallError;
 use super::options::Blocked;
 use super::page::Page;
-use super::watch::Act;
 
 /// Tells a page all that it has to know, at once, and lets it run.
 pub(super) async fn make_ready(
@@ -87,19 +87,6 @@ pub(super) async fn make_ready(
     running.await.map(drop)
 }
 
-/// Does what an event asks for.
-pub(super) fn act(act: Act, link: &Link, session: &SessionId) {
-    match act {
-        Act::Answer { accept } => {
-            link.post(Some(session), &HandleJavaScriptDialogParams::new(accept));
-        }
-        Act::Refuse(request) => {
-            let params = FailRequestParams::new(request, ErrorReason::BlockedByClient);
-            link.post(Some(session), &params);
-        }
-    }
-}
-
 fn pattern(kind: Blocked) -> RequestPattern {
     let kind = match kind {
         Blocked::Image => ResourceType::Image,
@@ -113,8 +100,6 @@ fn pattern(kind: Blocked) -> RequestPattern {
         request_stage: None,
     }
 }
-
-use futures_util::FutureExt;
 
 const LIMIT: Duration = Duration::from_secs(10);
 const BUFFER: i64 = 64 * 1024;

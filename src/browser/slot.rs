@@ -8,7 +8,7 @@ use http::HeaderValue;
 use http::header::HeaderName;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::chromium::{Chromium, Lease};
 use super::context::InUse;
@@ -96,7 +96,6 @@ impl Slot {
         let outcome = Outcome::begin(&browsers.tally);
         let rendered = match self.attempt(&ask).await {
             Err(BrowserError::Crashed(why)) => {
-                browsers.tally.crashes.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(why, "a page was lost");
                 if ask.deadline.saturating_duration_since(Instant::now()) < RETRY_TIME {
                     return Err(BrowserError::Crashed(why));
@@ -104,11 +103,7 @@ impl Slot {
                 let session = self.session.as_ref();
                 let browser = browsers.browser_for(session, ask.deadline).await?;
                 self.stage = Some(self.prepare(&browser));
-                self.attempt(&ask).await.inspect_err(|error| {
-                    if matches!(error, BrowserError::Crashed(_)) {
-                        browsers.tally.crashes.fetch_add(1, Ordering::Relaxed);
-                    }
-                })?
+                self.attempt(&ask).await?
             }
             rendered => rendered?,
         };
@@ -126,13 +121,23 @@ impl Slot {
         let Some(mut preparing) = self.stage.take() else {
             return Err(BrowserError::Start("its page is used already".to_owned()));
         };
-        let stage = match (&mut preparing.0).await {
-            Ok(stage) => stage?,
-            Err(defect) => return Err(BrowserError::Start(defect.to_string())),
+        let stage = match timeout_at(ask.deadline, &mut preparing.0).await {
+            Ok(Ok(stage)) => stage?,
+            Ok(Err(defect)) => return Err(BrowserError::Start(defect.to_string())),
+            Err(_) => {
+                return Err(BrowserError::Timeout(
+                    "no page could be made ready for it".to_owned(),
+                ));
+            }
         };
         let rendered = render::render(self, &stage, ask).await;
         let browser = &stage.context.browser;
         browser.rendered.fetch_add(1, Ordering::Relaxed);
+        // A browser that is gone is counted where that is noticed.
+        if matches!(rendered, Err(BrowserError::Crashed(_))) && !browser.is_gone() {
+            let crashes = &self.browsers.tally.crashes;
+            crashes.fetch_add(1, Ordering::Relaxed);
+        }
         rendered
     }
 

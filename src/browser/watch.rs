@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::link::Event;
@@ -33,10 +35,40 @@ pub(super) struct Watch {
     heads: Vec<(String, StatusCode, HeaderMap)>,
     /// What happened to first-party storage.
     pub(super) overlays: HashMap<(Origin, Area), Overlay>,
-    /// First parties whose documents were there.
-    pub(super) committed: BTreeSet<Origin>,
+    /// The origins of the main documents that were there, but for sandboxed ones.
+    committed: BTreeSet<Origin>,
     /// Why it is no more.
     pub(super) over: Option<Over>,
+}
+
+/// A page's state, and word of its changes.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) watch: Mutex<Watch>,
+    /// Something happened.
+    pub(super) changed: Notify,
+}
+
+impl Told {
+    pub(super) fn new(target: &str) -> Self {
+        Self {
+            watch: Mutex::new(Watch::new(target, Instant::now())),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Takes note of an event.
+    pub(super) fn hear(&self, event: &Event) -> Option<Act> {
+        let act = self.watch.lock().on(event, Instant::now());
+        self.changed.notify_waiters();
+        act
+    }
+
+    /// The page is no more.
+    pub(super) fn end(&self, why: Over) {
+        self.watch.lock().end(why);
+        self.changed.notify_waiters();
+    }
 }
 
 /// The document of the main frame.
@@ -69,6 +101,19 @@ pub(super) enum Act {
     },
     /// A request of a type that is not loaded.
     Refuse(String),
+}
+
+impl Act {
+    /// What is to be told to the page.
+    pub(super) fn command(&self) -> (&'static str, Value) {
+        match self {
+            Self::Answer { accept } => ("Page.handleJavaScriptDialog", json!({ "accept": accept })),
+            Self::Refuse(request) => (
+                "Fetch.failRequest",
+                json!({ "requestId": request, "errorReason": "BlockedByClient" }),
+            ),
+        }
+    }
 }
 
 /// Whether what is waited for is there.
@@ -248,15 +293,14 @@ impl Watch {
             parent: text("/frame/parentId").map(str::to_owned),
             origin: text("/frame/securityOrigin").and_then(|origin| origin.parse().ok()),
         };
-        let origin = frame.origin.clone();
         if frame.parent.is_none() {
             self.main = id.to_owned();
             self.frames.clear();
+            let sandboxed = text("/frame/loaderId").is_some_and(|loader| self.is_sandboxed(loader));
+            self.committed
+                .extend(frame.origin.clone().filter(|_| !sandboxed));
         }
         self.frames.insert(id.to_owned(), frame);
-        if let Some(origin) = origin.filter(|_| self.is_first_party(id)) {
-            self.committed.insert(origin);
-        }
         let (Some(loader), Some(url)) = (text("/frame/loaderId"), text("/frame/url")) else {
             return;
         };
@@ -326,6 +370,26 @@ impl Watch {
         {
             self.quiet_since = now;
         }
+    }
+
+    /// First parties whose storage was there for scripts.
+    ///
+    /// Of a frame that is no main frame CDP names the URL's origin also where the frame is sandboxed, and so has no storage. What
+    /// storage it has is known by its events, of which seeds are the first.
+    pub(super) fn stored(&self) -> BTreeSet<Origin> {
+        let heard = self.overlays.keys().map(|(origin, _)| origin);
+        self.committed.iter().chain(heard).cloned().collect()
+    }
+
+    fn is_sandboxed(&self, loader: &str) -> bool {
+        let head = self.heads.iter().find(|(of, ..)| of == loader);
+        head.is_some_and(|(_, _, fields)| {
+            let policies = fields.get_all("content-security-policy").iter();
+            policies
+                .filter_map(|policy| policy.to_str().ok())
+                .flat_map(|policy| policy.split([';', ',']))
+                .any(|directive| directive.split_whitespace().next() == Some("sandbox"))
+        })
     }
 
     /// Of the area that an event is about; none where that is a third party's.
@@ -398,16 +462,14 @@ const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    struct Told {
+    struct Page {
         watch: Watch,
         start: Instant,
     }
 
-    impl Told {
+    impl Page {
         fn new() -> Self {
             let start = Instant::now();
             Self {
@@ -454,6 +516,12 @@ mod tests {
             self.on(millis, "Network.loadingFinished", json!({"requestId": id}));
         }
 
+        fn item(&mut self, storage_key: &str) {
+            let id = json!({"storageKey": storage_key, "isLocalStorage": true});
+            let params = json!({"storageId": id, "key": "k", "newValue": "v"});
+            self.on(50, "DOMStorage.domStorageItemAdded", params);
+        }
+
         fn opened() -> Self {
             let mut told = Self::new();
             told.request(0, "L1", "Document");
@@ -466,8 +534,8 @@ mod tests {
 
     #[test]
     fn idle_is_half_a_second_without_requests() {
-        let mut told = Told::opened();
-        let idle = |told: &Told, millis| told.watch.ready(WaitUntil::NetworkIdle, told.at(millis));
+        let mut told = Page::opened();
+        let idle = |told: &Page, millis| told.watch.ready(WaitUntil::NetworkIdle, told.at(millis));
         assert_eq!(idle(&told, 100), Ready::At(told.at(530)));
         told.request(200, "x", "Fetch");
         told.request(210, "w", "WebSocket");
@@ -479,9 +547,9 @@ mod tests {
 
     #[test]
     fn what_is_open_for_long_does_not_count() {
-        let mut told = Told::opened();
+        let mut told = Page::opened();
         told.request(100, "poll", "XHR");
-        let idle = |told: &Told, millis| told.watch.ready(WaitUntil::NetworkIdle, told.at(millis));
+        let idle = |told: &Page, millis| told.watch.ready(WaitUntil::NetworkIdle, told.at(millis));
         assert_eq!(idle(&told, 200), Ready::At(told.at(5600)));
         told.finish(5550, "poll");
         assert_eq!(idle(&told, 5600), Ready::Now);
@@ -489,7 +557,7 @@ mod tests {
 
     #[test]
     fn an_event_stream_does_not_count_though_it_was_fetched() {
-        let mut told = Told::opened();
+        let mut told = Page::opened();
         told.request(40, "s", "Fetch");
         let params = json!({"requestId": "s", "type": "Fetch", "response": {"mimeType": "text/event-stream"}});
         told.on(50, "Network.responseReceived", params);
@@ -501,9 +569,9 @@ mod tests {
 
     #[test]
     fn a_navigation_by_script_is_followed() {
-        let mut told = Told::opened();
+        let mut told = Page::opened();
         told.on(40, "Page.loadEventFired", json!({}));
-        let load = |told: &Told, millis| told.watch.ready(WaitUntil::Load, told.at(millis));
+        let load = |told: &Page, millis| told.watch.ready(WaitUntil::Load, told.at(millis));
         assert_eq!(load(&told, 41), Ready::Now);
         let params = json!({"frameId": "main", "disposition": "currentTab"});
         told.on(45, "Page.frameRequestedNavigation", params);
@@ -527,7 +595,7 @@ mod tests {
 
     #[test]
     fn third_parties_have_no_part_in_the_sessions_storage() {
-        let mut told = Told::opened();
+        let mut told = Page::opened();
         told.commit(40, "same", Some("main"), "L3", "https://www.a.example");
         told.commit(40, "ad", Some("main"), "L4", "https://ad.example");
         told.commit(40, "deep", Some("ad"), "L5", "https://a.example");
@@ -539,23 +607,32 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         assert_eq!(names, ["https://www.a.example"]);
-        assert_eq!(told.watch.committed.len(), 2);
-        let mut item = |key: &str| {
-            let id = json!({"storageKey": key, "isLocalStorage": true});
-            told.on(
-                50,
-                "DOMStorage.domStorageItemAdded",
-                json!({"storageId": id, "key": "k", "newValue": "v"}),
-            );
-        };
-        item("https://a.example/");
-        item("https://ad.example/^0https://a.example");
+        told.item("https://a.example/");
+        told.item("https://ad.example/^0https://a.example");
         assert_eq!(told.watch.overlays.len(), 1);
+        told.item("https://www.a.example/");
+        let stored: Vec<String> = told
+            .watch
+            .stored()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(stored, ["https://a.example", "https://www.a.example"]);
+    }
+
+    #[test]
+    fn a_sandboxed_document_has_no_storage() {
+        let mut told = Page::new();
+        let params = json!({"requestId": "L1", "loaderId": "L1", "type": "Document", "frameId": "main",
+            "response": {"status": 200, "headers": {"Content-Security-Policy": "default-src *; sandbox allow-scripts"}}});
+        told.on(0, "Network.responseReceived", params);
+        told.commit(10, "main", None, "L1", "https://a.example");
+        assert!(told.watch.stored().is_empty());
     }
 
     #[test]
     fn dialogs_are_dismissed_and_crashes_noted() {
-        let mut told = Told::opened();
+        let mut told = Page::opened();
         for (kind, accept) in [("alert", false), ("confirm", false), ("beforeunload", true)] {
             assert_eq!(
                 told.on(50, "Page.javascriptDialogOpening", json!({"type": kind})),

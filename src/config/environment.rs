@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_variable_that_sets_nothing_is_told_by_its_name() {
         let mistakes = environment(&[
-            ("BURDOCK_BROWSER__ENABLED", "true"),
+            ("BURDOCK_OBSERVABILITY__CAPTURE", "true"),
             ("BURDOCK_CA__DIR_", "x"),
             ("BURDOCK_PROXY__AUTH__TOKENS", "a b"),
             ("BURDOCK_SESSIONS__RATE_LIMIT", "1"),
@@ -102,8 +102,8 @@ mod tests {
         assert_eq!(
             mistakes,
             [
-                "BURDOCK_BROWSER__ENABLED: is not supported by this version",
                 "BURDOCK_CA__DIR_: unknown key; did you mean `BURDOCK_CA__DIR`?",
+                "BURDOCK_OBSERVABILITY__CAPTURE: is not supported by this version",
                 "BURDOCK_PROXY__AUTH__TOKENS: holds a token that is empty or has other than printable ASCII without spaces",
                 "BURDOCK_SESSIONS__RATE_LIMIT: names a section, not a key",
                 "BURDOCK_X__Y: unknown key",

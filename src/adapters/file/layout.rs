@@ -4,25 +4,42 @@ use rusqlite::Connection;
 
 use super::failure::Failure;
 
-/// Whether the file is still without tables.
+/// What is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No tables yet.
+    Nothing,
+    /// The tables of an earlier version.
+    Earlier,
+    /// Those of this version.
+    Present,
+}
+
+/// What is in the file.
 ///
 /// # Errors
 /// Where it is another program's, or a later version's.
-pub(super) fn is_bare(sql: &Connection) -> Result<bool, Failure> {
+pub(super) fn find(sql: &Connection) -> Result<Found, Failure> {
     let pragma = |name| sql.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 = sql.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (pragma("application_id")?, pragma("user_version")?) {
-        (0, 0) if tables == 0 => Ok(true),
-        (APPLICATION, LAYOUT) => Ok(false),
+        (0, 0) if tables == 0 => Ok(Found::Nothing),
+        (APPLICATION, LAYOUT) => Ok(Found::Present),
+        (APPLICATION, FIRST) => Ok(Found::Earlier),
         (APPLICATION, later) if later > LAYOUT => Err(Failure::Later(later)),
         _ => Err(Failure::Foreign),
     }
 }
 
-/// Makes the tables.
-pub(super) fn make_tables(sql: &mut Connection) -> Result<(), Failure> {
+/// Makes the tables what they are in this version.
+pub(super) fn bring_up(sql: &mut Connection, found: Found) -> Result<(), Failure> {
+    let change = match found {
+        Found::Nothing => TABLES,
+        Found::Earlier => FROM_FIRST,
+        Found::Present => return Ok(()),
+    };
     let transaction = sql.transaction()?;
-    transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(change)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", LAYOUT)?;
     transaction.commit()?;
@@ -41,7 +58,13 @@ pub(super) fn held(sql: &Connection) -> Result<u64, Failure> {
 const APPLICATION: i64 = 0x6264_636b;
 
 /// The version of the tables.
-pub(super) const LAYOUT: i64 = 1;
+pub(super) const LAYOUT: i64 = 2;
+
+/// The first one, in which a row of `mark` held one mark, and no session marks of its own.
+const FIRST: i64 = 1;
+
+/// From that to the present one.
+const FROM_FIRST: &str = "ALTER TABLE session ADD COLUMN marks TEXT NOT NULL DEFAULT ''";
 
 /// See docs/ADAPTERS.md.
 const TABLES: &str = "
@@ -61,7 +84,8 @@ CREATE TABLE session (
     rejected INTEGER NOT NULL,
     failed INTEGER NOT NULL,
     bytesIn INTEGER NOT NULL,
-    bytesOut INTEGER NOT NULL
+    bytesOut INTEGER NOT NULL,
+    marks TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX session_by_expiry ON session (expires);
 CREATE TABLE cookie (

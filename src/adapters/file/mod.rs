@@ -14,8 +14,10 @@
 
 mod failure;
 mod layout;
+mod marks;
 mod open;
 mod parts;
+mod queue;
 mod read;
 mod readers;
 mod rows;

@@ -58,12 +58,10 @@ impl Opened {
         make(path).map_err(|error| Failure::Io("make", error))?;
         let mut sql = connect(path)?;
         // Before anything is written.
-        let is_bare = layout::is_bare(&sql)?;
+        let found = layout::find(&sql)?;
         check(&mut sql)?;
         prepare(&sql)?;
-        if is_bare {
-            layout::make_tables(&mut sql)?;
-        }
+        layout::bring_up(&mut sql, found)?;
         let held = layout::held(&sql)?;
         let identity = identity(path).map_err(|error| Failure::Io("look at", error))?;
         Ok(Some(Self {

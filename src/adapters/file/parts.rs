@@ -1,13 +1,14 @@
-//! The parts of a session besides its head: cookies, items, marks, labels, and the limiter's state.
+//! The parts of a session besides its head and its marks: cookies, items, labels, and the limiter's state.
 
 use rusqlite::{Connection, params};
 
 use super::failure::Failure;
+use super::marks;
 use crate::adapters::Codec;
-use crate::adapters::stored::{Unreadable, cookie_field};
+use crate::adapters::stored::cookie_field;
 use crate::session::delta::{CookieChange, Delta};
 use crate::session::id::SessionId;
-use crate::session::jar::{Cookie, EchoMark, Superseded};
+use crate::session::jar::Cookie;
 use crate::session::limiter::LimiterState;
 use crate::session::record::Record;
 use crate::session::settings::Settings;
@@ -26,7 +27,7 @@ pub(super) fn put_all(
     for (key, value) in record.storage.iter() {
         put_item(sql, codec, no, &record.id, key, value)?;
     }
-    put_summary(sql, no, record.jar.superseded())?;
+    marks::put_summary(sql, no, record.jar.superseded())?;
     put_labels(sql, no, &record.id, &record.settings)?;
     put_limiter(sql, no, &record.limiter)
 }
@@ -72,7 +73,7 @@ fn apply_cookies(
             }
         }
     }
-    put_marks(sql, no, id, delta.cookies.echoes())
+    Ok(())
 }
 
 fn apply_items(
@@ -111,12 +112,11 @@ fn put_cookie(
     id: &SessionId,
     cookie: &Cookie,
 ) -> Result<(), Failure> {
-    sql.prepare_cached("INSERT OR REPLACE INTO cookie VALUES (?1, ?2, ?3)")?
-        .execute(params![
-            no,
-            cookie_field(cookie.key()),
-            codec.cookie(id, cookie)
-        ])?;
+    sql.prepare_cached(PUT_COOKIE)?.execute(params![
+        no,
+        cookie_field(cookie.key()),
+        codec.cookie(id, cookie)
+    ])?;
     Ok(())
 }
 
@@ -164,61 +164,6 @@ fn put_limiter(sql: &Connection, no: i64, limiter: &LimiterState) -> Result<(), 
     Ok(())
 }
 
-/// Adds marks after those that are there, and sums them up when they have become many.
-fn put_marks(sql: &Connection, no: i64, id: &SessionId, marks: &[EchoMark]) -> Result<(), Failure> {
-    if marks.is_empty() {
-        return Ok(());
-    }
-    let last: Option<i64> = sql
-        .prepare_cached("SELECT max(place) FROM mark WHERE session = ?1")?
-        .query_row([no], |row| row.get(0))?;
-    let mut place = last.unwrap_or(0).max(0);
-    for mark in marks {
-        place += 1;
-        put_mark(sql, no, place, mark)?;
-    }
-    if place < MARKS {
-        return Ok(());
-    }
-    let mut superseded = Superseded::default();
-    for mark in marks_of(sql, no, id)? {
-        superseded.apply(&mark);
-    }
-    sql.prepare_cached("DELETE FROM mark WHERE session = ?1")?
-        .execute([no])?;
-    put_summary(sql, no, &superseded)
-}
-
-/// Puts the fewest marks that make this, up to place 0; others come after them.
-fn put_summary(sql: &Connection, no: i64, superseded: &Superseded) -> Result<(), Failure> {
-    let marks: Vec<_> = superseded.marks().collect();
-    for (place, mark) in (0..).map(|back: i64| -back).zip(marks.iter().rev()) {
-        put_mark(sql, no, place, mark)?;
-    }
-    Ok(())
-}
-
-fn put_mark(sql: &Connection, no: i64, place: i64, mark: &EchoMark) -> Result<(), Failure> {
-    sql.prepare_cached("INSERT INTO mark VALUES (?1, ?2, ?3)")?
-        .execute(params![no, place, mark.to_string()])?;
-    Ok(())
-}
-
-fn marks_of(sql: &Connection, no: i64, id: &SessionId) -> Result<Vec<EchoMark>, Failure> {
-    let mut statement =
-        sql.prepare_cached("SELECT mark FROM mark WHERE session = ?1 ORDER BY place")?;
-    let mut rows = statement.query([no])?;
-    let mut marks = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        marks.push(text.parse().map_err(|_| Unreadable::Damaged {
-            id: id.clone(),
-            field: "mark",
-            reason: "is none".to_owned(),
-        })?);
-    }
-    Ok(marks)
-}
-
-/// How many marks come after a summary before they are summed up again.
-const MARKS: i64 = 512;
+/// One that is there keeps its row, whose session is then not looked for.
+const PUT_COOKIE: &str =
+    "INSERT INTO cookie VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET cookie = excluded.cookie";

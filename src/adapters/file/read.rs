@@ -6,6 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::failure::Failure;
+use super::marks;
 use crate::adapters::stored::Unreadable;
 use crate::adapters::{Codec, Query};
 use crate::session::id::SessionId;
@@ -80,6 +81,8 @@ struct StoredHead {
     no: i64,
     id: String,
     fields: HashMap<&'static str, String>,
+    /// The newest, after those of the table.
+    marks: String,
 }
 
 fn stored_head(row: &Row<'_>) -> rusqlite::Result<StoredHead> {
@@ -94,6 +97,7 @@ fn stored_head(row: &Row<'_>) -> rusqlite::Result<StoredHead> {
     Ok(StoredHead {
         no: row.get(0)?,
         id: row.get(1)?,
+        marks: row.get(2 + FIELDS.len())?,
         fields,
     })
 }
@@ -122,8 +126,9 @@ fn record(
         sql,
         "SELECT mark, '' FROM mark WHERE session = ?1 ORDER BY place",
         stored.no,
-        |text, _| reading.mark(text),
+        |text, _| marks::each(text).try_for_each(|mark| reading.mark(mark)),
     )?;
+    marks::each(&stored.marks).try_for_each(|mark| reading.mark(mark))?;
     let limiter: Option<String> = sql
         .prepare_cached("SELECT state FROM limiter WHERE session = ?1")?
         .query_row([stored.no], |row| row.get(0))
@@ -155,7 +160,7 @@ fn each(
 }
 
 const COLUMNS: &str = "s.no, s.id, s.format, s.generation, s.revision, s.created, s.lastUsed, s.expires, s.settings, \
-     s.requests, s.rendered, s.delayed, s.rejected, s.failed, s.bytesIn, s.bytesOut";
+     s.requests, s.rendered, s.delayed, s.rejected, s.failed, s.bytesIn, s.bytesOut, s.marks";
 
 /// The columns that are fields of a head, from the third on.
 const FIELDS: [&str; 14] = [

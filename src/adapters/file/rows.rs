@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::failure::Failure;
 use super::layout::LAYOUT;
+use super::marks;
 use super::parts;
 use super::task::Change;
 use crate::adapters::stored::{FORMAT, Head, Unreadable};
@@ -69,34 +70,49 @@ pub(super) fn apply(
         .into());
     }
     parts::apply(sql, codec, known.no, id, delta)?;
+    let marks = marks::put(sql, &known, id, delta.cookies.echoes())?;
     if let Some(settings) = &delta.settings {
         sql.prepare_cached("UPDATE session SET settings = ?2 WHERE no = ?1")?
             .execute(params![known.no, codec.settings(id, settings)])?;
     }
     known.revision += i64::from(delta.is_durable());
-    if let Some(touch) = delta.touched
-        && touch.last_used.as_micros() >= known.last_used
-    {
-        known.last_used = touch.last_used.as_micros();
-        known.expires = touch.expires.as_micros();
-    }
     for (count, (_, more)) in known.counts.iter_mut().zip(Head::counters(&delta.counters)) {
         *count = count.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
     }
     let [a, b, c, d, e, f, g] = known.counts;
-    sql.prepare_cached(UPDATE)?.execute(params![
-        known.no,
-        known.revision,
-        known.last_used,
-        known.expires,
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g
-    ])?;
+    let touch = delta
+        .touched
+        .filter(|touch| touch.last_used.as_micros() >= known.last_used);
+    match touch {
+        None => sql.prepare_cached(UPDATE)?.execute(params![
+            known.no,
+            known.revision,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            marks.keeps,
+            marks.adds
+        ])?,
+        Some(touch) => sql.prepare_cached(TOUCH)?.execute(params![
+            known.no,
+            known.revision,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            marks.keeps,
+            marks.adds,
+            touch.last_used.as_micros(),
+            touch.expires.as_micros()
+        ])?,
+    };
     Ok(Applied::Done {
         revision: known.revision.unsigned_abs(),
     })
@@ -161,14 +177,16 @@ pub(super) fn probe(change: &mut Change<'_>) -> Result<(), Failure> {
 }
 
 /// What of a head changes with a delta.
-struct Known {
-    no: i64,
+pub(super) struct Known {
+    pub(super) no: i64,
     format: i64,
     generation: String,
     revision: i64,
     last_used: i64,
     expires: i64,
     counts: [i64; 7],
+    /// Bytes of the marks in its row.
+    pub(super) marks: i64,
 }
 
 fn find(sql: &Connection, id: &SessionId) -> Result<Option<Known>, Failure> {
@@ -186,6 +204,7 @@ fn find(sql: &Connection, id: &SessionId) -> Result<Option<Known>, Failure> {
                 revision: row.get(3)?,
                 last_used: row.get(4)?,
                 expires: row.get(5)?,
+                marks: row.get(13)?,
                 counts,
             })
         })
@@ -208,10 +227,16 @@ const INSERT: &str = "INSERT INTO session (id, format, generation, revision, cre
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 const FIND: &str = "SELECT no, format, generation, revision, lastUsed, expires, \
-     requests, rendered, delayed, rejected, failed, bytesIn, bytesOut FROM session WHERE id = ?1";
+     requests, rendered, delayed, rejected, failed, bytesIn, bytesOut, octet_length(marks) FROM session WHERE id = ?1";
 
-const UPDATE: &str = "UPDATE session SET revision = ?2, lastUsed = ?3, expires = ?4, \
-     requests = ?5, rendered = ?6, delayed = ?7, rejected = ?8, failed = ?9, bytesIn = ?10, bytesOut = ?11 WHERE no = ?1";
+const UPDATE: &str = "UPDATE session SET revision = ?2, \
+     requests = ?3, rendered = ?4, delayed = ?5, rejected = ?6, failed = ?7, bytesIn = ?8, bytesOut = ?9, \
+     marks = iif(?10, marks, '') || ?11 WHERE no = ?1";
+
+/// Another one, since it moves an entry of an index.
+const TOUCH: &str = "UPDATE session SET revision = ?2, \
+     requests = ?3, rendered = ?4, delayed = ?5, rejected = ?6, failed = ?7, bytesIn = ?8, bytesOut = ?9, \
+     marks = iif(?10, marks, '') || ?11, lastUsed = ?12, expires = ?13 WHERE no = ?1";
 
 /// How many expired sessions go in one transaction.
 const SWEEP: i64 = 200;

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::TransactionBehavior;
 
 use super::failure::Failure;
 use super::open::Opened;
+use super::queue::Queue;
 use super::readers::Readers;
 use super::task::{Answer, Change, Missing, Outcome, Task, Urgency, Work};
 use crate::adapters::DEADLINE;
@@ -18,7 +19,7 @@ use crate::adapters::DEADLINE;
 /// The thread, which ends when this is dropped, and is waited for as long as a disk may take.
 #[derive(Debug)]
 pub(super) struct Writer {
-    tasks: Option<SyncSender<Box<dyn Task>>>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
     /// Closes when the thread ends.
     ended: Receiver<()>,
@@ -28,7 +29,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(path: Arc<Path>, readers: Arc<Readers>) -> Result<Self, Failure> {
         outlive_limits();
-        let (tasks, queue) = sync_channel(QUEUE);
+        let queue = Arc::new(Queue::default());
         let (end, ended) = sync_channel(0);
         let busy = Arc::new(Busy::default());
         let shelf = Shelf {
@@ -40,15 +41,15 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("burdock-file".to_owned())
             .spawn({
-                let busy = Arc::clone(&busy);
+                let (queue, busy) = (Abandon(Arc::clone(&queue)), Arc::clone(&busy));
                 move || {
                     let _end: SyncSender<()> = end;
-                    shelf.run(&queue, &busy);
+                    shelf.run(&queue.0, &busy);
                 }
             })
             .map_err(Failure::NoThread)?;
         Ok(Self {
-            tasks: Some(tasks),
+            queue,
             thread: Some(thread),
             ended,
             busy,
@@ -66,18 +67,14 @@ impl Writer {
             return Err(Failure::Slow);
         }
         let (task, answer) = Work::new(urgency, missing, work);
-        let tasks = self.tasks.as_ref().ok_or(Failure::NoWriter)?;
-        match tasks.try_send(Box::new(task)) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(Failure::Crowded),
-            Err(TrySendError::Disconnected(_)) => Err(Failure::NoWriter),
-        }
+        self.queue.put(Box::new(task))?;
+        Ok(answer)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.tasks = None;
+        self.queue.close();
         let Some(thread) = self.thread.take() else {
             return;
         };
@@ -89,6 +86,15 @@ impl Drop for Writer {
         } else if thread.join().is_err() {
             tracing::error!("the thread that wrote the sessions' file ended abnormally");
         }
+    }
+}
+
+/// The line of a thread that ends, by a panic too: nobody is to wait in it.
+struct Abandon(Arc<Queue>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -152,17 +158,12 @@ struct Shelf {
 }
 
 impl Shelf {
-    fn run(mut self, queue: &Receiver<Box<dyn Task>>, busy: &Busy) {
+    fn run(mut self, queue: &Queue, busy: &Busy) {
         let mut before = 0;
-        while let Ok(first) = queue.recv() {
-            // Where many come at a time, more are on their way, and pages and syncs that they share are the cheaper.
-            if let Some(gather) = gather(before) {
-                thread::sleep(gather);
-            }
+        while let Some(mut batch) = queue.take(before) {
             busy.begin();
-            let waiting = std::iter::once(first).chain(queue.try_iter()).take(BATCH);
             // Who has been told that it took too long must not have it done after all, later than what followed.
-            let mut batch: Vec<_> = waiting.filter(|task| !task.is_given_up()).collect();
+            batch.retain(|task| !task.is_given_up());
             before = batch.len();
             self.serve(&mut batch);
             busy.end();
@@ -248,12 +249,6 @@ impl Shelf {
     }
 }
 
-/// How long to wait for more, after a transaction of so many changes; one after the other waits for nothing.
-fn gather(before: usize) -> Option<Duration> {
-    let before = u32::try_from(before).unwrap_or(u32::MAX);
-    (before >= MANY).then(|| GATHER.saturating_mul(before).min(LONGEST_GATHER))
-}
-
 fn fail(batch: &mut Vec<Box<dyn Task>>, failure: Failure) {
     let failure = Arc::new(failure);
     for task in batch.drain(..) {
@@ -287,28 +282,3 @@ fn transact(
 /// Its number on Linux, macOS and the BSDs.
 #[cfg(unix)]
 const SIGXFSZ: i32 = 25;
-
-/// How many changes may wait; one more is turned away.
-const QUEUE: usize = 16_384;
-
-/// How many share a transaction at most, so that each is done in time.
-const BATCH: usize = 512;
-
-/// From how many in one transaction on the next waits for more, how long for each, and how long at most: a sync of a disk takes
-/// as long. (PostgreSQL has `commit_siblings` and `commit_delay` for it.)
-const MANY: u32 = 8;
-const GATHER: Duration = Duration::from_micros(50);
-const LONGEST_GATHER: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_wait_for_nobody_and_many_not_for_long() {
-        assert_eq!(gather(0), None);
-        assert_eq!(gather(7), None);
-        assert_eq!(gather(8), Some(Duration::from_micros(400)));
-        assert_eq!(gather(usize::MAX), Some(LONGEST_GATHER));
-    }
-}

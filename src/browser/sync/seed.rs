@@ -87,11 +87,12 @@ fn site(origin: &Origin) -> Option<(String, String)> {
     Some((format!("{}:", url.scheme()), url.host_str()?.to_owned()))
 }
 
-/// Nothing of it is left behind in the page. A third party's frame has storage of its own, which is not the session's.
+/// Nothing of it is left behind in the page. A third party's frame has storage of its own, which is not the session's; a sandboxed one,
+/// whose origin is `null`, has none.
 const SCRIPT: &str = r"seeds => {
   if (location.protocol !== 'http:' && location.protocol !== 'https:') return;
-  if (!Object.hasOwn(seeds, location.origin)) return;
-  const seed = seeds[location.origin];
+  if (!Object.hasOwn(seeds, self.origin)) return;
+  const seed = seeds[self.origin];
   const [scheme, host] = seed.site;
   for (const ancestor of location.ancestorOrigins) {
     if (ancestor === 'null') return;

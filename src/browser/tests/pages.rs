@@ -170,3 +170,31 @@ async fn blocked_types_are_not_loaded() {
     );
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_shown_though_the_browser_has_an_older_one() {
+    let house = House::new(nothing);
+    let session = house.session("a").await;
+    for text in ["first", "second"] {
+        let mut ask = ask("http://shop.example/", &format!("<p>{text}"));
+        let document = Arc::get_mut(&mut ask.document).unwrap();
+        document.fields.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("max-age=3600"),
+        );
+        let rendered = house.render_as(Some(&session), ask).await.unwrap();
+        assert!(rendered.html.contains(text), "{}", rendered.html);
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_without_a_word_is_an_empty_page() {
+    let house = House::new(nothing);
+    let mut ask = ask("http://shop.example/", "");
+    Arc::get_mut(&mut ask.document).unwrap().status = StatusCode::NOT_FOUND;
+    let rendered = house.render_as(None, ask).await.unwrap();
+    assert!(rendered.html.contains("<body>"), "{}", rendered.html);
+    assert!(rendered.later.is_none());
+    house.close().await;
+}

@@ -243,15 +243,35 @@ impl Client {
     fn session(&mut self) -> Option<usize> {
         let turn = self.turn;
         self.turn += 1;
-        let moves = self.plan.interleave || self.plan.reconnect;
-        (self.plan.sessions > 0)
-            .then(|| (self.number + if moves { turn } else { 0 }) % self.plan.sessions)
+        let Plan {
+            connections,
+            sessions,
+            interleave,
+            reconnect,
+            ..
+        } = *self.plan;
+        let step = if interleave || reconnect {
+            stride(connections, sessions)
+        } else {
+            0
+        };
+        (sessions > 0).then(|| (self.number + turn * step) % sessions)
     }
 
     fn count(&self, time: Duration) {
         if let Some(times) = self.times.borrow_mut().as_mut() {
             times.push(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX));
         }
+    }
+}
+
+/// From one session of a connection to the next: past those of the other connections, where there are more than these, so
+/// that no two connections that keep step use one session at a time.
+fn stride(connections: usize, sessions: usize) -> usize {
+    if connections < sessions {
+        connections
+    } else {
+        1
     }
 }
 
@@ -262,6 +282,22 @@ fn session(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_in_step_share_no_session_and_use_them_all() {
+        for (connections, sessions) in [(64, 1000), (32, 32), (1, 7)] {
+            let step = stride(connections, sessions);
+            let mut used = std::collections::BTreeSet::new();
+            for turn in 0..sessions {
+                let at_once: std::collections::BTreeSet<_> = (0..connections)
+                    .map(|number| (number + turn * step) % sessions)
+                    .collect();
+                assert_eq!(at_once.len(), connections);
+                used.extend(at_once);
+            }
+            assert_eq!(used.len(), sessions, "{connections} connections");
+        }
+    }
 
     #[test]
     fn quantiles_of_a_thousand_and_one_times_are_exact() {

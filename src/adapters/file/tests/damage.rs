@@ -120,13 +120,13 @@ async fn another_programs_file_is_left_alone() {
 async fn a_later_versions_file_is_left_alone() {
     let (home, record) = Home::inhabited().await;
     let sql = Connection::open(home.path()).unwrap();
-    sql.execute_batch("PRAGMA user_version = 2").unwrap();
+    sql.execute_batch("PRAGMA user_version = 3").unwrap();
     drop(sql);
     let bytes = fs::read(home.path()).unwrap();
     refused(
         &home.adapter(),
         &record,
-        "a later version of burdock (layout 2)",
+        "a later version of burdock (layout 3)",
     )
     .await;
     assert_eq!(fs::read(home.path()).unwrap(), bytes);
