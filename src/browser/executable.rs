@@ -39,13 +39,11 @@ fn find_in(
                 .iter()
                 .map(|folder| folder.join(name))
                 .find(|program| exists(program))?;
-            let usual = usual.iter().map(PathBuf::from);
-            Some(
-                usual
-                    .into_iter()
-                    .find(|program| exists(program))
-                    .unwrap_or(on_path),
-            )
+            let program = usual
+                .iter()
+                .map(PathBuf::from)
+                .find(|program| exists(program));
+            Some(program.unwrap_or(on_path))
         })
         .ok_or(BrowserError::Missing)
 }
