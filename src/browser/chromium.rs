@@ -11,6 +11,7 @@ use chromiumoxide::cdp::browser_protocol::browser::GetVersionParams;
 use chromiumoxide::cdp::browser_protocol::target::{
     CloseTargetParams, CreateTargetParams, FilterEntry, SetAutoAttachParams, TargetFilter,
 };
+use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -296,6 +297,10 @@ impl Drop for Birth {
 
 fn close(arrival: &Arrival, link: &Link) {
     link.post(None, &CloseTargetParams::new(arrival.target.clone()));
+    if arrival.holds_opener {
+        // They share a thread, which stays paused otherwise. One that does not must not run: it would send its request first.
+        link.post(Some(&arrival.session), &RunIfWaitingForDebuggerParams {});
+    }
 }
 
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
