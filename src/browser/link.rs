@@ -71,6 +71,8 @@ pub(super) struct Arrival {
     pub(super) target: String,
     /// The context that it is in.
     pub(super) context: String,
+    /// It was opened by a page that waits for it.
+    pub(super) holds_opener: bool,
     /// What its events tell, from the first on.
     pub(super) told: Arc<Told>,
 }
@@ -283,6 +285,11 @@ impl Driver {
                     context: text("/targetInfo/browserContextId")
                         .unwrap_or_default()
                         .to_owned(),
+                    holds_opener: event
+                        .params
+                        .pointer("/targetInfo/canAccessOpener")
+                        .and_then(Value::as_bool)
+                        .unwrap_or_default(),
                     told,
                 };
                 if let Some(orders) = self.orders.upgrade() {

@@ -123,10 +123,11 @@ async fn popups_are_closed_before_they_send_anything() {
     let session = logged_in(&house).await;
     let mut ask = ask(
         SHOP,
-        "<script>open('/popup'); open('/other', '_blank', 'noopener')</script>",
+        "<script>open('/popup'); open('/other', '_blank', 'noopener'); document.title = 'went on'</script>",
     );
     ask.wait = Some(Wait::For(Duration::from_millis(300)));
-    house.render_as(Some(&session), ask).await.unwrap();
+    let rendered = house.render_as(Some(&session), ask).await.unwrap();
+    assert!(rendered.html.contains("went on"), "{}", rendered.html);
     let seen: Vec<String> = house
         .app
         .seen
