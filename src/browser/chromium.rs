@@ -296,8 +296,6 @@ impl Drop for Birth {
 }
 
 fn close(arrival: &Arrival, link: &Link) {
-    // A popup that waits to be told to run stops the script that opened it.
-    link.post(Some(&arrival.session), &RunIfWaitingForDebuggerParams {});
     link.post(None, &CloseTargetParams::new(arrival.target.clone()));
     if arrival.holds_opener {
         // They share a thread, which stays paused otherwise. One that does not must not run: it would send its request first.

@@ -34,6 +34,9 @@ pub enum BrowserError {
     /// The document could not be opened, as where a script leads to nowhere.
     #[error("the page could not be opened: {0}")]
     Navigation(String),
+    /// What is waited for cannot be looked for.
+    #[error("`{0}` is not a CSS selector")]
+    Selector(String),
     /// The rendered page is larger than may be.
     #[error("the rendered page is larger than {0} MiB")]
     TooLarge(usize),
@@ -53,6 +56,7 @@ impl From<BrowserError> for Fault {
             BrowserError::Start(_) | BrowserError::Crashed(_) | BrowserError::Busy { .. } => {
                 Self::new(Kind::BrowserUnavailable, detail).retry_after(Duration::from_secs(1))
             }
+            BrowserError::Selector(_) => Self::new(Kind::BadRequest, detail),
             BrowserError::Timeout(_) => Self::new(Kind::BrowserTimeout, detail),
             BrowserError::Navigation(_) | BrowserError::TooLarge(_) => {
                 Self::new(Kind::UpstreamProtocol, detail)

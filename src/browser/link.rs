@@ -316,13 +316,14 @@ impl Driver {
 
 impl Driver {
     fn act(&mut self, act: &Act, session: String) {
-        let (method, params) = act.command();
-        let session = SessionId::from(session);
-        if let Err(error) = self
-            .connection
-            .submit_command(method.into(), Some(session), params)
-        {
-            tracing::debug!(%error, "a page could not be answered");
+        let session = SessionId::from(act.worker().map_or(session, str::to_owned));
+        for (method, params) in act.commands() {
+            if let Err(error) =
+                self.connection
+                    .submit_command(method.into(), Some(session.clone()), params)
+            {
+                tracing::debug!(%error, "a page could not be answered");
+            }
         }
     }
 }

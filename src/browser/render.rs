@@ -150,9 +150,7 @@ async fn open(
             match read::element(page, selector, ask.deadline).await {
                 Ok(Found::Yes) => break,
                 Ok(Found::NoSelector) => {
-                    return Err(BrowserError::Navigation(format!(
-                        "`{selector}` is not a CSS selector"
-                    )));
+                    return Err(BrowserError::Selector(selector.clone()));
                 }
                 // Its document was left, or none is there yet.
                 Err(error) => {

@@ -11,6 +11,9 @@ use chromiumoxide::cdp::browser_protocol::fetch::{self, RequestPattern};
 use chromiumoxide::cdp::browser_protocol::inspector;
 use chromiumoxide::cdp::browser_protocol::network::{self, ResourceType};
 use chromiumoxide::cdp::browser_protocol::page;
+use chromiumoxide::cdp::browser_protocol::target::{
+    FilterEntry, SetAutoAttachParams, TargetFilter,
+};
 use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 
 use futures_util::FutureExt;
@@ -71,6 +74,18 @@ pub(super) async fn make_ready(
         locale.map(|locale| page.call(&locale, LIMIT).boxed()),
         timezone.map(|timezone| page.call(&timezone, LIMIT).boxed()),
     ];
+    // A worker has its own idea of who it is, and is held until it has been told.
+    page.told.watch.lock().identity = serde_json::to_value(identity.override_params()).ok();
+    let workers = SetAutoAttachParams {
+        auto_attach: true,
+        wait_for_debugger_on_start: true,
+        flatten: Some(true),
+        filter: Some(TargetFilter::new(vec![FilterEntry {
+            exclude: None,
+            r#type: Some("worker".to_owned()),
+        }])),
+    };
+    let workers = page.call(&workers, LIMIT);
     let running = page.call(&RunIfWaitingForDebuggerParams {}, LIMIT);
     for called in needed {
         called.await?;
@@ -78,6 +93,7 @@ pub(super) async fn make_ready(
     if let Some(fetch) = fetch {
         fetch.await?;
     }
+    workers.await?;
     for called in wished.into_iter().flatten() {
         // An unknown time zone, or one that another page of this process already has.
         if let Err(error) = called.await {

@@ -37,6 +37,8 @@ pub(super) struct Watch {
     pub(super) overlays: HashMap<(Origin, Area), Overlay>,
     /// The origins of the main documents that were there, but for sandboxed ones.
     committed: BTreeSet<Origin>,
+    /// Who its workers are to seem, as parameters of `Emulation.setUserAgentOverride`.
+    pub(super) identity: Option<Value>,
     /// Why it is no more.
     pub(super) over: Option<Over>,
 }
@@ -101,17 +103,39 @@ pub(super) enum Act {
     },
     /// A request of a type that is not loaded.
     Refuse(String),
+    /// A worker that waits to be told who it seems to be, by the parameters of `Emulation.setUserAgentOverride`.
+    Dress {
+        /// How commands name it.
+        worker: String,
+        /// None: it is let run as it is.
+        identity: Option<Value>,
+    },
 }
 
 impl Act {
-    /// What is to be told to the page.
-    pub(super) fn command(&self) -> (&'static str, Value) {
+    /// What is to be told to the page, or to its worker.
+    pub(super) fn commands(&self) -> Vec<(&'static str, Value)> {
         match self {
-            Self::Answer { accept } => ("Page.handleJavaScriptDialog", json!({ "accept": accept })),
-            Self::Refuse(request) => (
+            Self::Answer { accept } => {
+                vec![("Page.handleJavaScriptDialog", json!({ "accept": accept }))]
+            }
+            Self::Refuse(request) => vec![(
                 "Fetch.failRequest",
                 json!({ "requestId": request, "errorReason": "BlockedByClient" }),
-            ),
+            )],
+            Self::Dress { identity, .. } => identity
+                .iter()
+                .map(|identity| ("Emulation.setUserAgentOverride", identity.clone()))
+                .chain([("Runtime.runIfWaitingForDebugger", json!({}))])
+                .collect(),
+        }
+    }
+
+    /// The worker that is meant, where it is not the page itself.
+    pub(super) fn worker(&self) -> Option<&str> {
+        match self {
+            Self::Dress { worker, .. } => Some(worker),
+            Self::Answer { .. } | Self::Refuse(_) => None,
         }
     }
 }
@@ -154,6 +178,7 @@ impl Watch {
             heads: Vec::new(),
             overlays: HashMap::new(),
             committed: BTreeSet::new(),
+            identity: None,
             over: None,
         }
     }
@@ -212,6 +237,12 @@ impl Watch {
                 return Some(Act::Answer { accept });
             }
             "Fetch.requestPaused" => return Some(Act::Refuse(text("/requestId")?.to_owned())),
+            "Target.attachedToTarget" => {
+                return Some(Act::Dress {
+                    worker: text("/sessionId")?.to_owned(),
+                    identity: self.identity.clone(),
+                });
+            }
             "Inspector.targetCrashed" => self.end(Over::Crashed),
             "Inspector.detached" => self.end(Over::Closed),
             _ => {}

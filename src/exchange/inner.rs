@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, RETRY_AFTER, UPGRADE_INSECURE_REQUESTS};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, RETRY_AFTER, UPGRADE_INSECURE_REQUESTS};
 use http::{HeaderValue, Method, Request, Response};
 
 use super::absorb::{Absorbed, heed_retry_after};
@@ -30,9 +30,8 @@ impl Exchange {
         let destination = from.destination(&request)?;
         flight.towards(&destination);
         flight.route("page");
-        if is_for_document(&request)
-            && let Some(mut url) = destination.url()
-        {
+        let for_document = is_for_document(&request);
+        if for_document && let Some(mut url) = destination.url() {
             url.set_fragment(None);
             visitor.before_document(&url).await;
             if let Some(document) = visitor.take(url.as_str()) {
@@ -73,7 +72,14 @@ impl Exchange {
         {
             heed_retry_after(response.status(), response.headers(), &destination, session);
         }
-        deliver::to_page(Absorbed::by_browser(answer), switch, flight, &self.relays)
+        let answer = Absorbed::by_browser(answer);
+        let mut response = deliver::to_page(answer, switch, flight, &self.relays)?;
+        if for_document {
+            // One that the browser kept would be shown in place of the next that is offered.
+            let fields = response.headers_mut();
+            fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Ok(response)
     }
 }
 
