@@ -141,6 +141,7 @@ impl House {
             idle_timeout: Duration::from_secs(10),
             tls: Arc::new(UpstreamTls::new(&[], Vec::new()).expect("the platform's roots")),
             tasks: TaskTracker::new(),
+            egress: Arc::default(),
         });
         let defaults = Defaults {
             apply_user_agent: true,
