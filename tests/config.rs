@@ -105,8 +105,6 @@ const NOT_YET: &[&str] = &[
     "proxy.transparent_listen",
     "proxy.host_verify",
     "clients",
-    "upstream.proxies",
-    "upstream.egress_failure",
     "observability.capture",
     "observability.capture_limit",
 ];

@@ -9,8 +9,6 @@ pub(super) const KEYS: &[&str] = &[
     "proxy.transparent_listen",
     "proxy.host_verify",
     "clients",
-    "upstream.proxies",
-    "upstream.egress_failure",
     "observability.capture",
     "observability.capture_limit",
 ];

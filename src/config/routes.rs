@@ -1,7 +1,8 @@
 //! `[[routes]]`: which pages are rendered.
 
 use super::raw::Raw;
-use super::value::{Problem, Text, UrlPattern, Value, choice};
+use super::rules::rules;
+use super::value::{Problem, UrlPattern, Value, choice};
 
 /// The rules of `[[routes]]`, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,67 +35,14 @@ impl Value for Routes {
     }
 
     fn decode(raw: &Raw) -> Result<Self, Vec<Problem>> {
-        let parsed;
-        let items = match raw {
-            Raw::Array(items) => items,
-            Raw::Text(text) if text.trim().is_empty() => return Ok(Self::default()),
-            Raw::Text(text) => match Raw::parse(text) {
-                Ok(Raw::Array(items)) => {
-                    parsed = items.into_iter().map(|(_, item)| (None, item)).collect();
-                    &parsed
-                }
-                Ok(_) | Err(_) => {
-                    let wanted = r#"must be a TOML array such as [{ match = "*.example.com", via = "browser" }]"#;
-                    return Err(vec![Problem::new(wanted)]);
-                }
-            },
-            other => {
-                return Err(vec![Problem::new(format!(
-                    "must be an array of tables (`[[routes]]`), not {}",
-                    other.type_name()
-                ))]);
-            }
-        };
-        let mut rules = Vec::with_capacity(items.len());
-        let mut problems = Vec::new();
-        for (line, item) in items {
-            match rule(item) {
-                Ok(rule) => rules.push(rule),
-                Err(what) => problems.push(Problem { line: *line, what }),
-            }
-        }
-        match problems.is_empty() {
-            true => Ok(Self(rules)),
-            false => Err(problems),
-        }
+        let rules = rules::<Via>(raw, "routes")?;
+        Ok(Self(
+            rules
+                .into_iter()
+                .map(|(pattern, via)| RouteRule { pattern, via })
+                .collect(),
+        ))
     }
-}
-
-fn rule(raw: &Raw) -> Result<RouteRule, String> {
-    let Raw::Table(members) = raw else {
-        return Err(format!("must be a table, not {}", raw.type_name()));
-    };
-    let (mut pattern, mut via) = (None, None);
-    for (name, value) in members {
-        let text = match value {
-            Raw::String(text) => text,
-            other => {
-                return Err(format!(
-                    "{name} must be a string, not {}",
-                    other.type_name()
-                ));
-            }
-        };
-        match name.as_str() {
-            "match" => pattern = Some(UrlPattern::parse(text)?),
-            "via" => via = Some(Via::parse(text).map_err(|what| format!("via {what}"))?),
-            other => return Err(format!("has `{other}`; only match and via are known")),
-        }
-    }
-    Ok(RouteRule {
-        pattern: pattern.ok_or("needs match, a URL pattern")?,
-        via: via.ok_or("needs via: http, browser or auto")?,
-    })
 }
 
 #[cfg(test)]

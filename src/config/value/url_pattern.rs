@@ -22,6 +22,12 @@ pub struct UrlPattern {
 }
 
 impl UrlPattern {
+    /// Whether it says something of the path.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        !self.path.is_empty()
+    }
+
     /// Whether a URL of these parts is meant; `path` may have a query.
     #[must_use]
     pub fn matches(&self, scheme: Scheme, authority: &Authority, path: &str) -> bool {

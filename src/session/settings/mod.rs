@@ -36,8 +36,11 @@ pub struct Settings {
     pub render: Option<Render>,
     /// Fields added to requests that do not bring them, by name as given.
     pub headers: BTreeMap<String, String>,
-    /// The upstream proxy it leaves by.
+    /// The upstream proxy of its own, which it leaves by.
     pub upstream_proxy: Option<ProxyUrl>,
+    /// The proxy of the pool that it is bound to, as [`ProxyUrl`] is shown. Not settable: it is chosen when the session is made,
+    /// and kept with it so that restarts and other processes find it bound to the same.
+    pub egress: Option<Box<str>>,
     /// Its owner's notes.
     pub labels: BTreeMap<String, String>,
 }
@@ -132,6 +135,7 @@ impl Default for Settings {
             render: None,
             headers: BTreeMap::new(),
             upstream_proxy: None,
+            egress: None,
             labels: BTreeMap::new(),
         }
     }
@@ -186,14 +190,25 @@ impl Settings {
             "render": self.render,
             "headers": self.headers,
             "upstreamProxy": self.upstream_proxy.as_ref().map(ToString::to_string),
+            "egress": self.egress(),
             "labels": self.labels,
         })
     }
 
-    /// What [`Settings::from_json`] reads back: absent fields absent, the password in its place.
+    /// The upstream proxy that it leaves by, without password: its own, or that of the pool which it is bound to.
+    #[must_use]
+    pub fn egress(&self) -> Option<String> {
+        match &self.upstream_proxy {
+            Some(own) => Some(own.to_string()),
+            None => self.egress.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// What [`Settings::from_json`] reads back: absent fields absent, the password in its place, without what is not settable.
     fn to_complete_json(&self) -> Value {
         let mut shown = self.to_json();
         shown["upstreamProxy"] = json!(self.upstream_proxy.as_ref().map(ProxyUrl::expose));
+        shown["egress"] = Value::Null;
         without_nulls(&mut shown);
         shown
     }
@@ -201,7 +216,11 @@ impl Settings {
 
 impl Serialize for Settings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_complete_json().serialize(serializer)
+        let mut complete = self.to_complete_json();
+        if let Some(egress) = &self.egress {
+            complete[EGRESS] = json!(egress);
+        }
+        complete.serialize(serializer)
     }
 }
 
@@ -212,10 +231,19 @@ impl<'de> Deserialize<'de> for Settings {
             default_ttl: DEFAULT_TTL,
             max_ttl: Duration::from_secs(read::MAX_SECONDS),
         };
-        Self::from_json(&Value::deserialize(deserializer)?, &unbounded)
-            .map_err(serde::de::Error::custom)
+        let mut value = Value::deserialize(deserializer)?;
+        let egress = match value.as_object_mut().and_then(|fields| fields.shift_remove(EGRESS)) {
+            None => None,
+            Some(Value::String(egress)) => Some(egress.into()),
+            Some(_) => return Err(serde::de::Error::custom("`egress`: must be a string")),
+        };
+        let settings = Self::from_json(&value, &unbounded).map_err(serde::de::Error::custom)?;
+        Ok(Self { egress, ..settings })
     }
 }
+
+/// The field that stores have and the API only shows.
+const EGRESS: &str = "egress";
 
 fn without_nulls(value: &mut Value) {
     let Value::Object(fields) = value else { return };

@@ -25,7 +25,11 @@ pub(super) fn apply(
     } else {
         bounds.max_ttl.max(settings.ttl)
     };
-    Settings::from_json(&target, &Bounds { max_ttl, ..*bounds })
+    let patched = Settings::from_json(&target, &Bounds { max_ttl, ..*bounds })?;
+    Ok(Settings {
+        egress: settings.egress.clone(),
+        ..patched
+    })
 }
 
 /// RFC 7396, section 2.

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 /// The URL of an upstream proxy: `http`, `https`, `socks5` (names resolved here) or `socks5h` (resolved there), with host,
-/// port and perhaps user and password. `Display` and `Debug` leave the password out.
+/// port and perhaps user and password. `Display` and `Debug` leave the password out. In the user name `{session}` stands for the
+/// id of the session that leaves by it, by which vendors of proxies keep an address to a session.
 ///
 /// ```
 /// use burdock::session::ProxyUrl;
@@ -75,16 +76,24 @@ impl ProxyUrl {
         self.port
     }
 
-    /// User and password as octets, percent-decoded; none where the URL has neither. A secret.
+    /// User and password as octets, percent-decoded, `session` in place of `{session}`; none where the URL has neither. A secret.
     #[must_use]
-    pub fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub fn credentials(&self, session: &str) -> Option<(Vec<u8>, Vec<u8>)> {
         if self.user.is_empty() && self.password.is_none() {
             return None;
         }
+        // An id has no character that would be decoded.
+        let user = self.user.replace(TEMPLATE, session);
         Some((
-            percent_decode(&self.user),
+            percent_decode(&user),
             percent_decode(self.password.as_deref().unwrap_or_default()),
         ))
+    }
+
+    /// Whether its user name holds `{session}`.
+    #[must_use]
+    pub fn names_session(&self) -> bool {
+        self.user.contains(TEMPLATE)
     }
 
     /// The whole URL with its password. A secret.
@@ -170,7 +179,8 @@ impl FromStr for ProxyUrl {
             scheme,
             host: host.into(),
             port,
-            user: url.username().into(),
+            // `Url` escapes braces.
+            user: url.username().replace("%7Bsession%7D", TEMPLATE).into(),
             password: url.password().map(Box::from),
         })
     }
@@ -187,6 +197,9 @@ impl fmt::Debug for ProxyUrl {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// What the session's id is put in place of.
+const TEMPLATE: &str = "{session}";
 
 fn percent_free(name: &str) -> Result<String, InvalidProxyUrl> {
     String::from_utf8(percent_decode(name)).map_err(|_| InvalidProxyUrl::Syntax)
@@ -260,14 +273,30 @@ mod tests {
             .unwrap();
         assert!(!format!("{proxy} {proxy:?}").contains("pass"));
         assert_eq!(
-            proxy.credentials(),
+            proxy.credentials("a"),
             Some((b"us@er".to_vec(), b"pass:word".to_vec()))
         );
         assert_eq!(proxy.expose().parse::<ProxyUrl>().as_ref(), Ok(&proxy));
         let bare: ProxyUrl = "http://proxy.example:1".parse().unwrap();
-        assert_eq!(bare.credentials(), None);
+        assert_eq!(bare.credentials("a"), None);
         let password_only: ProxyUrl = "http://:p@proxy.example:1".parse().unwrap();
-        assert_eq!(password_only.credentials(), Some((vec![], b"p".to_vec())));
+        assert_eq!(password_only.credentials("a"), Some((vec![], b"p".to_vec())));
         assert_eq!(password_only.expose(), "http://:p@proxy.example:1");
+    }
+
+    #[test]
+    fn the_user_name_may_have_the_session_in_it() {
+        let text = "socks5h://customer-x-session-{session}-cc-de:p%7Bsession%7D@proxy.example:1";
+        let proxy: ProxyUrl = text.parse().unwrap();
+        assert_eq!(
+            proxy.to_string(),
+            "socks5h://customer-x-session-{session}-cc-de@proxy.example:1"
+        );
+        let (user, password) = proxy.credentials("shop~1").unwrap();
+        assert_eq!(user, b"customer-x-session-shop~1-cc-de");
+        assert_eq!(password, b"p{session}", "a password is what it is");
+        assert_eq!(proxy.expose().parse::<ProxyUrl>().as_ref(), Ok(&proxy));
+        assert!(proxy.names_session());
+        assert!(!"http://u@h:1".parse::<ProxyUrl>().unwrap().names_session());
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn settings(value: &Value, bounds: &Bounds) -> Result<Settings, Inval
                 Err(error) => field.invalid(format!("{error}")),
             }
         })?,
+        egress: None,
         labels: optional(fields.take("labels"), labels)?.unwrap_or_default(),
     };
     fields.end()?;

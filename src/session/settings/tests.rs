@@ -445,3 +445,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_session_is_bound_to_is_stored_and_shown_but_not_set() {
+    let bound = Settings {
+        egress: Some("http://u@proxy.example:1".into()),
+        ..Settings::default()
+    };
+    let json = serde_json::to_string(&bound).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), bound);
+    assert_eq!(bound.to_json()["egress"], "http://u@proxy.example:1");
+    for given in [json!({"egress": "http://p:1"}), json!({"egress": null})] {
+        let refused = bound.merge_patch(&given, &BOUNDS).unwrap_err();
+        assert_eq!(refused.field, "egress", "{given}");
+    }
+    assert!(Settings::from_json(&json!({"egress": "http://p:1"}), &BOUNDS).is_err());
+    let own = bound
+        .merge_patch(&json!({"upstreamProxy": "socks5://u:secret@own.example"}), &BOUNDS)
+        .unwrap();
+    assert_eq!(own.egress, bound.egress, "it is kept for when the own proxy goes");
+    assert_eq!(own.to_json()["egress"], "socks5://u@own.example:1080");
+}
