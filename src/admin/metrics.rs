@@ -13,8 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::Admin;
+use super::{Admin, egress};
 use crate::browser;
+use crate::upstream::egress::Report;
 
 /// What a set of samples is told apart by.
 type Labels = Vec<(&'static str, String)>;
@@ -29,6 +30,8 @@ struct Snapshot {
     live: usize,
     max: u64,
     browser: browser::Status,
+    /// Each upstream proxy, the live sessions that leave by it, and how it is.
+    proxies: Vec<(String, usize, Report)>,
 }
 
 /// `GET /metrics`.
@@ -44,6 +47,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
         live: registry.live(),
         max: registry.options().max_active,
         browser: admin.exchange.browsers.status(),
+        proxies: egress::proxies(&admin),
     };
     let mut text = String::new();
     snapshot
@@ -80,6 +84,9 @@ impl Snapshot {
             "What is wrong with an adapter's store, and what to do",
             problems,
         );
+        if !self.proxies.is_empty() {
+            write_proxies(self.proxies, &mut metrics);
+        }
         let mut gauge = |name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -155,6 +162,35 @@ impl Snapshot {
     }
 }
 
+fn write_proxies(proxies: Vec<(String, usize, Report)>, metrics: &mut Registry) {
+    let up = Family::<Labels, Gauge>::default();
+    let sessions = Family::<Labels, Gauge>::default();
+    let failures = Family::<Labels, Gauge>::default();
+    for (proxy, leaving, health) in proxies {
+        let labels = vec![("proxy", proxy)];
+        up.get_or_create(&labels).set(i64::from(health.healthy));
+        sessions
+            .get_or_create(&labels)
+            .set(i64::try_from(leaving).unwrap_or(i64::MAX));
+        failures.get_or_create(&labels).set(health.failures.into());
+    }
+    metrics.register(
+        "egress_up",
+        "Whether an upstream proxy could be reached when that was last tried",
+        up,
+    );
+    metrics.register(
+        "egress_sessions",
+        "Sessions in the memory of this process that leave by an upstream proxy",
+        sessions,
+    );
+    metrics.register(
+        "egress_failures",
+        "Connections through an upstream proxy that failed on its side since one that did not",
+        failures,
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +206,16 @@ mod tests {
             live: 2,
             max: 100,
             browser: browser::Status::default(),
+            proxies: vec![(
+                "http://u@proxy.example:3128".to_owned(),
+                3,
+                Report {
+                    healthy: false,
+                    failures: 2,
+                    last_error: None,
+                    last_used: None,
+                },
+            )],
         };
         let mut text = String::new();
         snapshot.write(&mut text).unwrap();
@@ -178,6 +224,9 @@ mod tests {
             "burdock_store_up{adapter=\"redis\"} 0",
             "burdock_store_problem{adapter=\"redis\",problem=\"say \\\"hello\\\"\\n\"} 1",
             "burdock_sessions_live 2",
+            "burdock_egress_up{proxy=\"http://u@proxy.example:3128\"} 0",
+            "burdock_egress_sessions{proxy=\"http://u@proxy.example:3128\"} 3",
+            "burdock_egress_failures{proxy=\"http://u@proxy.example:3128\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

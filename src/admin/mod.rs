@@ -6,6 +6,7 @@
 mod body;
 mod ca;
 mod cookies;
+mod egress;
 mod etag;
 mod fork;
 #[cfg(any(test, fuzzing))]
@@ -136,6 +137,7 @@ fn router(admin: Arc<Admin>) -> Router {
             get(sessions::screenshot),
         )
         .route("/api/v1/routes", get(routes::list).delete(routes::forget))
+        .route("/api/v1/egress", get(egress::show))
         .route("/api/v1/scrape", post(scrape::scrape))
         .route("/api/scrape", post(scrape::scrape))
         .fallback(problem::no_such_path)

@@ -20,6 +20,7 @@ use crate::routing::Router;
 use crate::session::limiter::{Policy as LimitPolicy, Rate};
 use crate::session::settings::Settings;
 use crate::upstream::dial::Dialer;
+use crate::upstream::egress::Egress;
 use crate::upstream::policy::{Exposure, PassingListeners, Policy};
 use crate::upstream::tls::UpstreamTls;
 use crate::upstream::{Reached, Terms, Upstream};
@@ -51,6 +52,11 @@ pub(super) fn build(
             &config.tls.upstream_ca_files,
             config.tls.insecure_hosts.clone(),
         )?),
+        egress: Arc::new(Egress::new(
+            config.upstream.proxies.clone(),
+            config.upstream.rules.clone(),
+            config.upstream.egress_failure,
+        )),
         tasks: TaskTracker::new(),
     });
     let (registry, upkeep) = Registry::new(
@@ -141,11 +147,11 @@ fn upstream(config: &Config, listeners: &Listeners) -> (Upstream, PassingListene
     );
     let passing = policy.passing().clone();
     let upstream = Upstream {
-        dialer: Dialer::new(
+        dialer: Arc::new(Dialer::new(
             config.upstream.connect_timeout,
             config.upstream.connect_to.clone(),
             Arc::new(policy),
-        ),
+        )),
         reached: Reached::default(),
         connect_timeout: config.upstream.connect_timeout,
         response_header_timeout: config.upstream.response_header_timeout,

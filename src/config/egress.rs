@@ -73,7 +73,7 @@ impl Text for ProxyUrl {
 }
 
 /// A proxy is known by its URL without the password, and SOCKS has bounds of its own (RFC 1929).
-pub(super) fn proxies(proxies: &Vec<ProxyUrl>) -> Result<(), String> {
+pub(super) fn proxies(proxies: &[ProxyUrl]) -> Result<(), String> {
     for (at, proxy) in proxies.iter().enumerate() {
         let shown = proxy.to_string();
         if proxies[..at].iter().any(|other| other.to_string() == shown) {
@@ -82,7 +82,7 @@ pub(super) fn proxies(proxies: &Vec<ProxyUrl>) -> Result<(), String> {
         let socks = matches!(proxy.scheme(), ProxyScheme::Socks5 | ProxyScheme::Socks5h);
         let fits = |part: &[u8]| (1..=255).contains(&part.len()) && str::from_utf8(part).is_ok();
         if socks
-            && let Some((user, password)) = proxy.credentials("")
+            && let Some((user, password)) = proxy.credentials("a")
             && !(fits(&user) && fits(&password))
         {
             return Err(format!(

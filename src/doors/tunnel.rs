@@ -19,14 +19,14 @@ use super::intercept;
 use super::linger::Client;
 use super::wire::Wire;
 use crate::browser::Visitor;
-use crate::exchange::{Body, Connection, Door, Tunnel, may_leave};
+use crate::exchange::{Body, Connection, Door, Tunnel};
 use crate::fault::{Fault, Kind};
-use crate::message::fields::X_SESSION_ID;
+use crate::message::fields::{X_BURDOCK_EGRESS, X_SESSION_ID};
 use crate::message::{Authority, Scheme};
-use crate::registry::Visit;
+use crate::registry::{LiveSession, Visit};
 use crate::session::id::SessionId;
 use crate::session::record::Counters;
-use crate::upstream::{self, Origin, Side, Spare};
+use crate::upstream::{self, Origin, Pool, Side, Spare};
 
 /// Answers a CONNECT (RFC 9110, section 9.3.6), and serves the tunnel by a task of its own.
 pub(super) async fn connect(served: &Arc<Served>, request: Request<Incoming>) -> Response<Body> {
@@ -68,28 +68,29 @@ async fn open(
         }
         None => None,
     };
-    let of_page = visitor
-        .map(|visitor| visitor.session())
-        .transpose()
-        .map_err(|over| Fault::new(Kind::UnknownSession, over.to_string()))?
-        .flatten();
-    may_leave(
-        of_page
-            .as_deref()
-            .or(visit.as_deref().map(|session| &**session)),
-    )?;
+    let of_page = session_of_page(visitor)?;
+    let session = of_page.as_ref().or(visit.as_deref());
+    let from = &served.connection;
     // A browser does not pin, and a document on offer must reach it.
     let passthrough = visitor.is_none() && served.house.tls.is_passed_through(&authority.host);
+    let pool = exchange.pool_for(session, from);
+    let leaves = Leaves::of(pool, &authority);
+    // Whoever leaves by an upstream proxy, and is to be named inside, leaves by nobody's until then.
+    let is_nameless = leaves != Leaves::Directly && session.is_none() && visitor.is_none();
+    let waits = !passthrough && (is_nameless || leaves == Leaves::Forwarded);
     // A session that has a connection there knows the target to be alive, and so does one that somebody just made.
     let alive = !passthrough
         && (visitor.is_some_and(|visitor| has_offer(visitor, &authority))
-            || exchange.upstream.was_reached(&authority)
+            || (leaves == Leaves::Directly && exchange.upstream.was_reached(&authority))
             || visit
                 .as_ref()
                 .is_some_and(|visit| has_idle(visit, &authority)));
-    let spare = match alive {
-        true => None,
-        false => Some(exchange.upstream.dial(&authority).await?),
+    let (spare, moved) = match alive || waits {
+        true => (None, None),
+        false => {
+            let (spare, moved) = exchange.dial(&authority, session, from).await?;
+            (Some(spare), moved)
+        }
     };
     let mut response = Response::new(Body::empty());
     if let Some(visit) = &visit {
@@ -97,12 +98,25 @@ async fn open(
             .headers_mut()
             .insert(X_SESSION_ID, visit.id_field().clone());
     }
+    if let Some(moved) = moved {
+        response
+            .headers_mut()
+            .insert(X_BURDOCK_EGRESS, moved.field());
+    }
     *response.status_mut() = StatusCode::OK;
+    let dials_after = match leaves {
+        _ if spare.is_some() => None,
+        // What is said in clear goes to the proxy as requests, and no server on that port speaks first.
+        Leaves::Forwarded => None,
+        _ if is_nameless => Some(NAMES_ITSELF_WITHIN),
+        Leaves::Directly | Leaves::Tunnelled => Some(CLIENT_SPEAKS_WITHIN),
+    };
     let passage = Passage {
         served: Arc::clone(served),
         tunnel: Tunnel::new(authority, named, None),
         visit,
         spare,
+        dials_after,
         passthrough,
     };
     let upgrade = hyper::upgrade::on(&mut request);
@@ -123,6 +137,15 @@ fn target(request: &Request<Incoming>) -> Result<Authority, Fault> {
         .authority()
         .ok_or_else(|| bad("there is no authority".to_owned()))?;
     Authority::parse(text.as_str(), None).map_err(|error| bad(error.to_string()))
+}
+
+/// The session of a browser context.
+fn session_of_page(visitor: Option<&Arc<Visitor>>) -> Result<Option<Arc<LiveSession>>, Fault> {
+    match visitor.map(|visitor| visitor.session()) {
+        None => Ok(None),
+        Some(Ok(session)) => Ok(session),
+        Some(Err(over)) => Err(Fault::new(Kind::UnknownSession, over.to_string())),
+    }
 }
 
 /// Whether a document from there is on offer, for which nobody need be connected to.
@@ -149,7 +172,31 @@ struct Passage {
     visit: Option<Visit>,
     /// The connection that the CONNECT made.
     spare: Option<Spare>,
+    /// How long the client may be silent before there is a connection by which its server could speak first.
+    dials_after: Option<Duration>,
     passthrough: bool,
+}
+
+/// How connections to a tunnel's target leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    Directly,
+    /// Through an upstream proxy.
+    Tunnelled,
+    /// To an upstream proxy that is given requests where they are in clear, as they will be here, and that may well refuse a tunnel.
+    Forwarded,
+}
+
+impl Leaves {
+    fn of(pool: Option<&Arc<Pool>>, authority: &Authority) -> Self {
+        match pool.and_then(|pool| pool.exit_to(authority)) {
+            None => Self::Directly,
+            Some(exit) if exit.forwards() && authority.port == Scheme::Http.default_port() => {
+                Self::Forwarded
+            }
+            Some(_) => Self::Tunnelled,
+        }
+    }
 }
 
 impl Passage {
@@ -216,9 +263,9 @@ impl Passage {
     {
         let bounds = &self.served.house.bounds;
         let mut deadline = Instant::now() + bounds.idle_timeout;
-        let silent = Instant::now() + CLIENT_SPEAKS_WITHIN;
         // Without a connection nobody would hear a server that speaks first.
-        let mut unheard = self.spare.is_none();
+        let mut unheard = self.dials_after.is_some();
+        let silent = Instant::now() + self.dials_after.unwrap_or_default();
         loop {
             match detect(wire.seen()) {
                 Detected::NeedMore => {}
@@ -237,15 +284,15 @@ impl Passage {
                 },
                 () = sleep_until(silent), if unheard && wire.seen().is_empty() => {
                     unheard = false;
-                    match self.served.house.exchange.upstream.dial(&self.tunnel.authority).await {
+                    match self.dial().await {
                         Ok(spare) => self.spare = Some(spare),
-                        Err(error) => {
-                            tracing::debug!(%error, "a tunnel's target is gone");
+                        Err(fault) => {
+                            tracing::debug!(%fault, "a tunnel's target is gone");
                             return None;
                         }
                     }
                 }
-                speaks = speaks(self.spare.as_ref()) => match speaks {
+                speaks = speaks(self.spare.as_mut()) => match speaks {
                     Ok(true) => return Some(Detected::Opaque),
                     // Closed before anything was said: the first request dials anew, and tells what is wrong.
                     Ok(false) | Err(_) => self.spare = None,
@@ -269,22 +316,32 @@ impl Passage {
         (inside, tunnel)
     }
 
-    async fn relay<S>(self, wire: Wire<S>)
+    /// A connection to the target, as the tunnel's session leaves, or the client's connection where none was named.
+    async fn dial(&self) -> Result<Spare, Fault> {
+        let from = &self.served.connection;
+        let of_page = session_of_page(from.visitor.as_ref())?;
+        let session = of_page.as_ref().or(self.visit.as_deref());
+        let exchange = &self.served.house.exchange;
+        let dialled = exchange.dial(&self.tunnel.authority, session, from).await;
+        dialled.map(|(spare, _)| spare)
+    }
+
+    async fn relay<S>(mut self, wire: Wire<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let authority = &self.tunnel.authority;
-        let origin = match self.spare {
+        let origin = match self.spare.take() {
             Some(origin) => Ok(origin),
-            None => self.served.house.exchange.upstream.dial(authority).await,
+            None => self.dial().await,
         };
+        let authority = &self.tunnel.authority;
         let origin = match origin {
             Ok(spare) => Side {
                 stream: spare.into_stream(),
                 said: Bytes::new(),
             },
-            Err(error) => {
-                tracing::debug!(%error, "a tunnel could not be relayed");
+            Err(fault) => {
+                tracing::debug!(%fault, "a tunnel could not be relayed");
                 return;
             }
         };
@@ -307,7 +364,10 @@ impl Passage {
 /// A client that speaks first does so by then; one that waits for its server gets a connection to wait on.
 const CLIENT_SPEAKS_WITHIN: Duration = Duration::from_millis(50);
 
-async fn speaks(spare: Option<&Spare>) -> std::io::Result<bool> {
+/// The same where a request inside may still name the session whose upstream proxy is to be used.
+const NAMES_ITSELF_WITHIN: Duration = Duration::from_millis(300);
+
+async fn speaks(spare: Option<&mut Spare>) -> std::io::Result<bool> {
     match spare {
         Some(spare) => spare.speaks().await,
         None => std::future::pending().await,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::{self, PathAndQuery};
@@ -15,6 +15,7 @@ use super::interim::Interim;
 use crate::browser::Visitor;
 use crate::fault::{Fault, Kind};
 use crate::message::{Authority, Scheme, fields};
+use crate::registry::LiveSession;
 use crate::upstream::{Origin, Pool, RequestBody, Spare, Terms};
 
 /// A client's connection, or a tunnel within one.
@@ -30,8 +31,10 @@ pub struct Connection {
     pub visitor: Option<Arc<Visitor>>,
     /// Connections to origins for requests without a session; made when the first of them comes.
     pool: OnceLock<Arc<Pool>>,
-    /// Whether requests of a session go over these connections as well.
+    /// Whether requests of a session go over connections that only this client connection uses.
     pinned: AtomicBool,
+    /// Those connections, and the session of the last such request.
+    pinned_pool: Mutex<Option<(Weak<LiveSession>, Arc<Pool>)>>,
     /// Whom the last request in absolute form was for, as it was written: most clients go on with the same.
     last: Mutex<Option<(uri::Authority, Origin)>>,
     /// The session that the last X-Session-ID named, likewise.
@@ -101,6 +104,7 @@ impl Connection {
             visitor: None,
             pool: OnceLock::new(),
             pinned: AtomicBool::new(false),
+            pinned_pool: Mutex::new(None),
             last: Mutex::new(None),
             last_named: Mutex::new(None),
         }
@@ -114,7 +118,25 @@ impl Connection {
 
     /// Connections to origins that belong to this client connection alone.
     pub(super) fn pool(&self, terms: &Arc<Terms>) -> &Arc<Pool> {
-        self.pool.get_or_init(|| Pool::new(terms))
+        self.pool
+            .get_or_init(|| Pool::leaving(terms, terms.egress.exit_of_client(self.client)))
+    }
+
+    /// Connections that belong to this client connection and this session alone; they leave as the session does.
+    pub(super) fn pinned_pool(&self, terms: &Arc<Terms>, session: &Arc<LiveSession>) -> Arc<Pool> {
+        let exit = session.pool().exit();
+        let mut pinned = self.pinned_pool.lock();
+        match &*pinned {
+            Some((owner, pool)) if std::ptr::eq(owner.as_ptr(), Arc::as_ptr(session)) => {
+                pool.leave_by(exit);
+                Arc::clone(pool)
+            }
+            _ => {
+                let pool = Pool::leaving(terms, exit);
+                *pinned = Some((Arc::downgrade(session), Arc::clone(&pool)));
+                pool
+            }
+        }
     }
 
     /// Whether the request must go over a connection that only this client connection uses.

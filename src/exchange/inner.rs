@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response};
 use super::absorb::{Absorbed, heed_retry_after};
 use super::body::{Body, Flight};
 use super::connection::{Connection, Destination};
-use super::{Exchange, deliver, fetch, interim, upgrade};
+use super::{Exchange, deliver, interim, upgrade};
 use crate::browser::{Document, Over, Visitor};
 use crate::clock;
 use crate::fault::{Fault, Kind};
@@ -50,7 +50,6 @@ impl Exchange {
             let visit = session.join(clock::now());
             flight.visit(visit.ok_or_else(|| Fault::new(Kind::UnknownSession, Over.to_string()))?);
         }
-        fetch::may_leave(session.as_deref())?;
         let switch = upgrade::asked(&mut request);
         let mut request = as_visitor(
             request,
@@ -65,9 +64,8 @@ impl Exchange {
             None => visitor.own_pool(),
         };
         let spare = || from.take_spare(&destination.origin);
-        let answer = self
-            .upstream
-            .send(pool, &destination.origin, request, spare)
+        let (answer, _) = self
+            .send(pool, &destination.origin, request, spare, session.as_ref())
             .await?;
         if let (Some(session), Answer::Response(response)) = (&session, &answer)
             && response.headers().contains_key(RETRY_AFTER)

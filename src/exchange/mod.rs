@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 pub use self::body::Body;
 use self::body::Flight;
 pub use self::connection::{Connection, Destination, Door, Tunnel};
-pub use self::fetch::may_leave;
+pub use self::fetch::Moved;
 pub use self::identify::{Carriers, Named};
 pub use self::interim::Interim;
 pub use self::render::{Address, Page, Picture, Until, parse_wait};
@@ -120,7 +120,7 @@ impl Exchange {
             inject::inject(request, &destination, session.as_deref(), switch.is_some());
         interim::relay(&mut request, from.interim.as_ref());
         let answer = self
-            .fetch(request, &destination, session.as_deref(), from)
+            .fetch(request, &destination, session.as_ref(), from)
             .await?;
         let absorbed = absorb::absorb(answer, &destination, session.as_ref()).await?;
         deliver::deliver(

@@ -106,12 +106,7 @@ impl Exchange {
         );
         interim::relay(&mut request, from.interim.as_ref());
         let answer = self
-            .fetch(
-                request,
-                destination,
-                session.map(|session| &**session),
-                from,
-            )
+            .fetch(request, destination, session, from)
             .await?;
         let absorbed = absorb::absorb(answer, destination, session).await?;
         let unrendered = match plan {

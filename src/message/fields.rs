@@ -19,6 +19,8 @@ pub const X_BURDOCK_WAIT: HeaderName = HeaderName::from_static("x-burdock-wait")
 pub const X_BURDOCK_PARTIAL: HeaderName = HeaderName::from_static("x-burdock-partial");
 /// Says in a response which route was taken.
 pub const X_BURDOCK_ROUTE: HeaderName = HeaderName::from_static("x-burdock-route");
+/// Says in a response that the session leaves by another upstream proxy than before.
+pub const X_BURDOCK_EGRESS: HeaderName = HeaderName::from_static("x-burdock-egress");
 /// Errors made by a proxy (RFC 9209).
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -142,14 +144,14 @@ pub fn joined_cookie(fields: &HeaderMap) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The same fields without Host, which `:authority` replaces in HTTP/2 (RFC 9113, section 8.3.1).
-pub fn without_host(fields: HeaderMap) -> HeaderMap {
-    if !fields.contains_key(HOST) {
+/// The same fields, in their order, without those of a name.
+pub fn without(fields: HeaderMap, left_out: &HeaderName) -> HeaderMap {
+    if !fields.contains_key(left_out) {
         return fields;
     }
     let mut out = HeaderMap::with_capacity(fields.len());
     for_each_field(fields, |name, value| {
-        if name != HOST {
+        if name != left_out {
             out.append(name, value);
         }
     });

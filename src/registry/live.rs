@@ -103,8 +103,6 @@ pub struct Profile {
     pub defaults: Vec<(HeaderName, HeaderValue)>,
     /// The session's route, where it names one.
     pub render: Option<Render>,
-    /// Whether the session is to leave by an upstream proxy of its own.
-    pub has_upstream_proxy: bool,
 }
 
 /// How settings become a profile and a limiter's policy; the same for every session of a registry.
@@ -123,6 +121,10 @@ struct Standing {
     gone: AtomicBool,
     /// Being unloaded: requests load it anew.
     retired: AtomicBool,
+    /// Its settings bind it to no upstream proxy that there is: it must be bound before it is used.
+    unbound: AtomicBool,
+    /// It was bound to another proxy than before, and no response has said so yet.
+    moved: AtomicBool,
 }
 
 /// How the copy here stands to the record in the store.
@@ -238,7 +240,6 @@ impl LiveSession {
             generation: record.generation,
             created: record.created,
             adapter,
-            pool,
             last_used: AtomicI64::new(record.last_used.as_micros()),
             expires: AtomicI64::new(record.expires.as_micros()),
             stored_expires: AtomicI64::new(record.expires.as_micros()),
@@ -249,10 +250,14 @@ impl LiveSession {
                 ..Tally::default()
             },
             in_flight: AtomicUsize::new(0),
-            standing: Standing::default(),
+            standing: Standing {
+                unbound: AtomicBool::new(!pool.egress().is_bound(&settings)),
+                ..Standing::default()
+            },
             attachment: Mutex::new(None),
             writer: Writer::default(),
             dirty,
+            pool,
             state: Mutex::new(State {
                 jar: record.jar,
                 storage: record.storage,
@@ -287,6 +292,31 @@ impl LiveSession {
     /// Its connections to origins.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// Whether its settings bind it to no upstream proxy that there is.
+    pub(super) fn is_unbound(&self) -> bool {
+        self.standing.unbound.load(Ordering::Acquire)
+    }
+
+    /// Has a response say that it leaves by another proxy than before.
+    pub(super) fn note_moved(&self) {
+        self.standing.moved.store(true, Ordering::Release);
+    }
+
+    /// Whether it was bound to another proxy than before since this was asked last.
+    pub fn has_moved(&self) -> bool {
+        self.standing.moved.load(Ordering::Relaxed)
+            && self.standing.moved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Leaves as settings say from now on.
+    fn leave_as(&self, settings: &Settings) {
+        let egress = self.pool.egress();
+        self.pool.leave_by(egress.exit(&self.id, settings));
+        self.standing
+            .unbound
+            .store(!egress.is_bound(settings), Ordering::Release);
     }
 
     /// What hangs on it, if it is an `A`.
@@ -391,6 +421,7 @@ impl LiveSession {
         );
         self.expires.store(expires.as_micros(), Ordering::Relaxed);
         state.profile = Arc::new(Profile::of(&settings, defaults));
+        self.leave_as(&settings);
         state.settings = Arc::new(settings.clone());
         state.append(Delta {
             settings: Some(settings),
@@ -580,6 +611,7 @@ impl LiveSession {
             self.gate
                 .reconfigure(policy_of(&record.settings, &defaults.policy), now);
             state.profile = Arc::new(Profile::of(&record.settings, defaults));
+            self.leave_as(&record.settings);
             state.settings = Arc::new(record.settings);
         }
         state.jar = record.jar;
@@ -657,7 +689,6 @@ impl Profile {
                 })
                 .collect(),
             render: settings.render,
-            has_upstream_proxy: settings.upstream_proxy.is_some(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod turns;
 mod view;
 mod writeback;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use crate::session::id::SessionId;
 use crate::session::record::{Generation, Record};
 use crate::session::settings::Settings;
 use crate::session::time::Timestamp;
+use crate::upstream::egress::Proxy;
 use crate::upstream::{self, Pool};
 
 /// All sessions of this process.
@@ -179,12 +181,75 @@ impl Registry {
                 break visit;
             }
         };
+        if visit.is_unbound() {
+            self.bind(&visit).await?;
+        }
         visit.touch(now);
         // The store must not find the session expired while the touch is still on its way there.
         if visit.stored_expires() < now + 2 * FLUSH_EVERY {
             writeback::flush(&visit).await?;
         }
         Ok(visit)
+    }
+
+    /// Binds a session to a proxy of the pool, whose own is no more or never was, and has a response say so.
+    async fn bind(&self, session: &Arc<LiveSession>) -> Result<(), RegistryError> {
+        let _turn = self.turns.take(session.id()).await;
+        if !session.is_unbound() {
+            return Ok(());
+        }
+        let before = session.settings();
+        let settings = self.options.pool.egress.bind(session.id(), (*before).clone());
+        let after = settings.egress.clone();
+        let number = session.replace_settings(settings, &self.options.defaults, clock::now());
+        commit(session, number).await?;
+        if let (Some(before), Some(after)) = (&before.egress, after) {
+            session.note_moved();
+            tracing::warn!(session = %session.id(), %before, %after, "a session's upstream proxy is not configured any more: it is bound to another");
+        }
+        Ok(())
+    }
+
+    /// Binds a session that leaves by `from`, which cannot be reached, to another proxy of the pool, acknowledged by its store.
+    /// One that somebody else has bound anew meanwhile stays as it is.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn rehome(
+        &self,
+        session: &Arc<LiveSession>,
+        from: &Proxy,
+        to: &Proxy,
+    ) -> Result<(), RegistryError> {
+        if session.is_shared() {
+            session.distrust();
+            self.refresh(session).await?;
+        }
+        let _turn = self.turns.take(session.id()).await;
+        let settings = session.settings();
+        let leaves = session.pool().exit();
+        if leaves.is_none_or(|exit| exit.is_own() || exit.proxy().name() != from.name()) {
+            return Ok(());
+        }
+        let settings = Settings {
+            egress: Some(to.name().into()),
+            ..(*settings).clone()
+        };
+        let number = session.replace_settings(settings, &self.options.defaults, clock::now());
+        commit(session, number).await?;
+        tracing::warn!(session = %session.id(), from = from.name(), to = to.name(), "a session's upstream proxy is out of reach: it is bound to another");
+        Ok(())
+    }
+
+    /// How many of the sessions in use here leave by each upstream proxy, by its name.
+    pub fn leaving(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for session in self.live.pin().values() {
+            if let Some(exit) = session.pool().exit() {
+                *counts.entry(exit.proxy().name().to_owned()).or_insert(0) += 1;
+            }
+        }
+        counts
     }
 
     /// Loads the record of a session anew into its copy here; whether there still is one.
@@ -327,6 +392,7 @@ impl Registry {
     ) -> Result<(), E> {
         let _turn = self.turns.take(session.id()).await;
         let settings = change(&session.settings())?;
+        let settings = self.options.pool.egress.bind(session.id(), settings);
         let number = session.replace_settings(settings, &self.options.defaults, clock::now());
         commit(session, number)
             .await
@@ -556,7 +622,7 @@ impl Registry {
             ..Record::new(
                 id.clone(),
                 Generation::new(rand::random()),
-                seed.settings,
+                self.options.pool.egress.bind(&id, seed.settings),
                 clock::now(),
             )
         };
@@ -577,10 +643,12 @@ impl Registry {
         adapter: Arc<dyn Adapter>,
         freshness: Freshness,
     ) -> Arc<LiveSession> {
+        let terms = &self.options.pool;
+        let pool = Pool::leaving(terms, terms.egress.exit(&record.id, &record.settings));
         let session = Arc::new(LiveSession::new(
             record,
             adapter,
-            Pool::new(&self.options.pool),
+            pool,
             Dirty::new(self.dirty.clone()),
             &self.options.defaults,
             freshness,

@@ -2,9 +2,11 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::dial::{DialError, Phase};
+use super::egress::{EgressError, Exit};
 use super::policy::Denied;
 use super::tls::TlsError;
 use crate::fault::{Fault, Kind};
@@ -16,6 +18,9 @@ pub enum UpstreamError {
     /// No connection.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// No connection through an upstream proxy.
+    #[error(transparent)]
+    Egress(Box<EgressError>),
     /// A connection, but no TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -109,6 +114,15 @@ impl UpstreamError {
         }
     }
 
+    /// The way that is closed, where an upstream proxy cannot be reached.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<&Arc<Exit>> {
+        match self {
+            Self::Egress(error) => error.unreachable(),
+            _ => None,
+        }
+    }
+
     /// Whether sending the same request again may do better, and what must hold for that.
     pub(super) fn retry(&self) -> Retry {
         let reason = match self {
@@ -173,6 +187,12 @@ fn h2_reason(error: &hyper::Error) -> Option<H2> {
     }
 }
 
+impl From<EgressError> for UpstreamError {
+    fn from(error: EgressError) -> Self {
+        Self::Egress(Box::new(error))
+    }
+}
+
 impl From<DialError> for Fault {
     fn from(error: DialError) -> Self {
         let detail = error.to_string();
@@ -222,6 +242,7 @@ impl From<UpstreamError> for Fault {
         let detail = error.to_string();
         match error {
             UpstreamError::Dial(error) => error.into(),
+            UpstreamError::Egress(error) => (*error).into(),
             UpstreamError::Tls(error) => error.into(),
             UpstreamError::HandshakeTimeout { .. } => Self::new(Kind::ConnectTimeout, detail),
             UpstreamError::ResponseTimeout { .. } => Self::new(Kind::UpstreamTimeout, detail),

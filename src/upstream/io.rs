@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead as _, AsyncBufReadExt as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -16,9 +16,48 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub enum Stream {
     /// Cleartext.
+    Plain(Link),
+    /// TLS with the origin, its handshake done.
+    Tls(Box<TlsStream<Link>>),
+}
+
+/// What leads to an origin: a TCP connection, or a way through an upstream proxy that TLS is spoken with.
+#[derive(Debug)]
+pub enum Link {
+    /// To the origin, or to a proxy that carries bytes to it.
     Tcp(Socket),
-    /// TLS, its handshake done.
+    /// To a proxy, by TLS.
     Tls(Box<TlsStream<Socket>>),
+}
+
+impl Link {
+    pub(super) fn look(&self) -> Look {
+        match self {
+            Self::Tcp(socket) => socket.look(),
+            Self::Tls(tls) => tls.get_ref().0.look(),
+        }
+    }
+
+    /// Whether the other side has neither said anything that was not read, nor closed.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Tcp(socket) => is_quiet(&socket.tcp),
+            // What came may be of TLS alone, such as tickets: it is read, and nobody is to be woken.
+            Self::Tls(tls) => {
+                let look = tls.get_ref().0.look();
+                let cx = &mut Context::from_waker(Waker::noop());
+                look.closely(|| Pin::new(&mut **tls).poll_fill_buf(cx).is_pending())
+            }
+        }
+    }
+
+    /// Waits until the other side says something, which it leaves to be read: true; or closes: false.
+    pub(super) async fn speaks(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(socket) => Ok(socket.tcp.peek(&mut [0]).await? > 0),
+            Self::Tls(tls) => Ok(!tls.fill_buf().await?.is_empty()),
+        }
+    }
 }
 
 /// A TCP connection of which can be read what the runtime does not know of yet.
@@ -58,7 +97,7 @@ impl Socket {
 }
 
 /// Whether the other side has neither sent anything that was not read, nor closed.
-pub(super) fn is_quiet(tcp: &TcpStream) -> bool {
+fn is_quiet(tcp: &TcpStream) -> bool {
     let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
     peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
@@ -142,60 +181,67 @@ impl AsyncWrite for Socket {
     }
 }
 
-macro_rules! each {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp($stream) => {
-                let $stream = Pin::new($stream);
-                $call
+macro_rules! either {
+    ($Either:ident: $Plain:ident | $Boxed:ident) => {
+        impl AsyncRead for $Either {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::$Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+                    Self::$Boxed(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+                }
             }
-            Stream::Tls($stream) => {
-                let $stream = Pin::new(&mut **$stream);
-                $call
+        }
+
+        impl AsyncWrite for $Either {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::$Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+                    Self::$Boxed(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+                }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::$Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+                    Self::$Boxed(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self {
+                    Self::$Plain(stream) => stream.is_write_vectored(),
+                    Self::$Boxed(stream) => stream.is_write_vectored(),
+                }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::$Plain(stream) => Pin::new(stream).poll_flush(cx),
+                    Self::$Boxed(stream) => Pin::new(&mut **stream).poll_flush(cx),
+                }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::$Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+                    Self::$Boxed(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+                }
             }
         }
     };
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_shutdown(cx))
-    }
-}
+either!(Stream: Plain | Tls);
+either!(Link: Tcp | Tls);

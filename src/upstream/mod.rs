@@ -2,6 +2,7 @@
 
 mod body;
 pub mod dial;
+pub mod egress;
 mod error;
 mod executor;
 mod io;
@@ -19,9 +20,9 @@ pub use body::{BodyError, Hold, Progress, RequestBody, ResponseBody};
 pub use error::UpstreamError;
 pub use executor::TrackedExecutor;
 pub(crate) use io::write_gathered;
-pub use io::{Socket, Stream};
+pub use io::{Link, Socket, Stream};
 pub use pool::{MAX_ORIGINS, Origin, Pool, Terms};
 pub use reached::Reached;
 pub use relay::{Side, relay};
-pub use send::{Answer, Switched, Upstream};
+pub use send::{Answer, Failed, Switched, Upstream};
 pub use spare::Spare;

@@ -139,6 +139,10 @@ impl Policy {
     /// # Errors
     /// [`Denied`] with the rule that forbids it.
     pub fn judge(&self, addr: SocketAddr) -> Result<Permitted, Denied> {
+        self.judge_for(addr, self.exposure)
+    }
+
+    fn judge_for(&self, addr: SocketAddr, exposure: Exposure) -> Result<Permitted, Denied> {
         let target = SocketAddr::new(reached(addr.ip()), addr.port());
         let faces = || std::iter::once(target.ip()).chain(embedded(target.ip()));
         for face in faces().chain([addr.ip()]) {
@@ -153,7 +157,7 @@ impl Policy {
         }
         if !self.allows(target.ip()) {
             for face in faces().filter(|face| !self.allows(*face)) {
-                self.judge_range(face)?;
+                judge_range(face, exposure)?;
             }
         }
         Ok(Permitted(match addr {
@@ -163,14 +167,12 @@ impl Policy {
         }))
     }
 
-    fn judge_range(&self, ip: IpAddr) -> Result<(), Denied> {
-        if is_link_local(ip) {
-            return Err(Denied::LinkLocal);
-        }
-        match (self.exposure, not_public(ip)) {
-            (Exposure::Network, Some(range)) => Err(Denied::NotPublic { range }),
-            _ => Ok(()),
-        }
+    /// Whether `addr`, an upstream proxy's, may be dialled: as [`Self::judge`], but a proxy may be at a private address.
+    ///
+    /// # Errors
+    /// [`Denied`] with the rule that forbids it.
+    pub fn judge_proxy(&self, addr: SocketAddr) -> Result<Permitted, Denied> {
+        self.judge_for(addr, Exposure::Loopback)
     }
 
     fn allows(&self, ip: IpAddr) -> bool {
@@ -196,6 +198,16 @@ impl fmt::Debug for Policy {
             .field("own", &self.own)
             .field("exposure", &self.exposure)
             .finish_non_exhaustive()
+    }
+}
+
+fn judge_range(ip: IpAddr, exposure: Exposure) -> Result<(), Denied> {
+    if is_link_local(ip) {
+        return Err(Denied::LinkLocal);
+    }
+    match (exposure, not_public(ip)) {
+        (Exposure::Network, Some(range)) => Err(Denied::NotPublic { range }),
+        _ => Ok(()),
     }
 }
 
@@ -333,6 +345,28 @@ mod tests {
         Policy {
             is_local: |ip| ip.is_loopback() || ip.to_string() == OURS,
             ..Policy::new(nets(deny), nets(allow), own, exposure)
+        }
+    }
+
+    #[test]
+    fn a_proxy_may_be_private_but_neither_denied_nor_ourselves() {
+        let policy = policy(
+            Exposure::Network,
+            &["127.0.0.1:8080"],
+            &["10.9.0.0/16"],
+            &[],
+        );
+        for (addr, wanted) in [
+            ("10.0.0.1:3128", true),
+            ("127.0.0.2:3128", true),
+            ("[fd00::1]:3128", true),
+            ("127.0.0.1:8080", false),
+            ("10.9.0.1:3128", false),
+            ("169.254.169.254:80", false),
+        ] {
+            let addr = addr.parse().expect("addr");
+            assert_eq!(policy.judge_proxy(addr).is_ok(), wanted, "{addr}");
+            assert!(policy.judge(addr).is_err(), "{addr}");
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
 use super::body::RequestBody;
+use super::egress::{Egress, Exit};
 use super::executor::TrackedExecutor;
 use super::io::{Look, Stream};
 use super::shared::{H2, Stay};
@@ -34,6 +35,20 @@ pub struct Origin {
     pub authority: Authority,
 }
 
+impl Origin {
+    /// The origin that a CONNECT is for, before it is known what will be spoken: rules may tell schemes apart.
+    pub(super) fn presumed(authority: &Authority) -> Self {
+        let scheme = match authority.port == Scheme::Http.default_port() {
+            true => Scheme::Http,
+            false => Scheme::Https,
+        };
+        Self {
+            scheme,
+            authority: authority.clone(),
+        }
+    }
+}
+
 /// What all pools have in common.
 #[derive(Debug)]
 pub struct Terms {
@@ -43,6 +58,8 @@ pub struct Terms {
     pub idle_timeout: Duration,
     /// Roots and verifier; tickets are each pool's own.
     pub tls: Arc<UpstreamTls>,
+    /// The upstream proxies, of which each pool leaves by one.
+    pub egress: Arc<Egress>,
     /// What goes on without a request: HTTP/2 connections, and uploads whose responses came early.
     pub tasks: TaskTracker,
 }
@@ -66,6 +83,10 @@ pub const MAX_ORIGINS: usize = 256;
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
+    /// By what connections leave; none: directly.
+    exit: Option<Arc<Exit>>,
+    /// Counts the changes of that: connections of an earlier one are not kept.
+    epoch: u64,
     /// Most recently used last; a session talks to few origins, so a scan beats a map.
     origins: Vec<(Origin, Entry)>,
 }
@@ -100,6 +121,15 @@ pub(super) enum Need {
     Http1,
 }
 
+/// How a new connection leaves.
+#[derive(Debug)]
+pub(super) struct Leave {
+    /// The upstream proxy; none: directly.
+    pub(super) exit: Option<Arc<Exit>>,
+    /// The pool's at this moment.
+    pub(super) epoch: u64,
+}
+
 /// What the pool has for a request.
 pub(super) enum Checkout {
     /// A connection that was used before.
@@ -113,13 +143,57 @@ pub(super) enum Checkout {
 }
 
 impl Pool {
-    /// An empty pool.
+    /// An empty pool of somebody without a session, who leaves by any of the upstream proxies if there are some.
     pub fn new(terms: &Arc<Terms>) -> Arc<Self> {
+        Self::leaving(terms, terms.egress.exit_of_stranger())
+    }
+
+    /// An empty pool whose connections leave by `exit`; none: directly.
+    pub fn leaving(terms: &Arc<Terms>, exit: Option<Arc<Exit>>) -> Arc<Self> {
         Arc::new(Self {
             terms: Arc::clone(terms),
             tls: SessionTls::new(Arc::clone(&terms.tls)),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                exit,
+                ..State::default()
+            }),
         })
+    }
+
+    /// By what its connections leave, those that rules send directly apart.
+    pub fn exit(&self) -> Option<Arc<Exit>> {
+        self.state.lock().exit.clone()
+    }
+
+    /// Has connections leave by `exit` from now on. Where that is another, idle ones close, and each one in use once its
+    /// response ends.
+    pub fn leave_by(&self, exit: Option<Arc<Exit>>) {
+        let mut state = self.state.lock();
+        if state.exit != exit {
+            state.exit = exit;
+            state.epoch += 1;
+            state.origins.clear();
+        }
+    }
+
+    /// The upstream proxies.
+    pub fn egress(&self) -> &Egress {
+        &self.terms.egress
+    }
+
+    /// By what a connection leaves that a CONNECT to `authority` makes.
+    pub fn exit_to(&self, authority: &Authority) -> Option<Arc<Exit>> {
+        self.route(&Origin::presumed(authority)).exit
+    }
+
+    /// How a new connection to `origin` leaves.
+    pub(super) fn route(&self, origin: &Origin) -> Leave {
+        let state = self.state.lock();
+        let goes = |exit: &&Arc<Exit>| exit.is_own() || self.terms.egress.leads_to(origin);
+        Leave {
+            exit: state.exit.as_ref().filter(goes).cloned(),
+            epoch: state.epoch,
+        }
     }
 
     /// Whether a request to this origin could be sent without connecting first.
@@ -173,14 +247,16 @@ impl Pool {
     /// Nobody is woken by the connection until it is driven by the task that will use it.
     pub(super) fn checkout(self: &Arc<Self>, origin: &Origin, need: Need) -> Checkout {
         let mut state = self.state.lock();
+        let epoch = state.epoch;
         let entry = state.entry(origin);
-        while let Some(mut connection) = entry.idle.pop() {
+        while let Some(mut connection) = entry.take(need) {
             // Sending on it will wake whoever drove it last: that must not be the task that sends.
             if !connection.is_dead() {
                 return Checkout::Idle(Lease {
                     connection: Some(connection),
                     pool: Arc::clone(self),
                     origin: origin.clone(),
+                    epoch,
                     uploads: false,
                 });
             }
@@ -225,9 +301,9 @@ impl Pool {
     }
 
     /// Offers a new HTTP/2 connection to later requests.
-    pub(super) fn share(&self, origin: &Origin, h2: H2) {
+    pub(super) fn share(&self, origin: &Origin, h2: H2, epoch: u64) {
         let mut state = self.state.lock();
-        if !state.closed {
+        if !state.closed && state.epoch == epoch {
             state.entry(origin).h2 = Some(h2);
         }
     }
@@ -251,19 +327,20 @@ impl Pool {
     }
 
     /// A lease on a connection just made.
-    pub(super) fn lease(self: &Arc<Self>, origin: &Origin, connection: H1) -> Lease {
+    pub(super) fn lease(self: &Arc<Self>, origin: &Origin, connection: H1, epoch: u64) -> Lease {
         Lease {
             connection: Some(Box::new(connection)),
             pool: Arc::clone(self),
             origin: origin.clone(),
+            epoch,
             uploads: false,
         }
     }
 
-    fn give_back(&self, origin: &Origin, mut connection: Box<H1>) {
+    fn give_back(&self, origin: &Origin, mut connection: Box<H1>, epoch: u64) {
         connection.idle_since = Instant::now();
         let mut state = self.state.lock();
-        if state.closed {
+        if state.closed || state.epoch != epoch {
             return;
         }
         let idle = &mut state.entry(origin).idle;
@@ -285,6 +362,17 @@ const LOOK_CLOSELY_AFTER: Duration = Duration::from_millis(10);
 const AVOID_HTTP2_FOR: Duration = Duration::from_secs(600);
 
 impl Entry {
+    /// The idle connection that was used last of those that will do: what a proxy forwards cannot change its protocol.
+    fn take(&mut self, need: Need) -> Option<Box<H1>> {
+        match need {
+            Need::Any => self.idle.pop(),
+            Need::Http1 => {
+                let at = self.idle.iter().rposition(|idle| idle.forwards.is_none())?;
+                Some(self.idle.remove(at))
+            }
+        }
+    }
+
     fn avoids_http2(&self) -> bool {
         self.avoid_http2.is_some_and(|until| Instant::now() < until)
     }
@@ -345,6 +433,8 @@ pub(super) struct H1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
     connection: H1Connection,
     look: Look,
+    /// The proxy at its other end, where that is given requests for the origin rather than the origin's bytes.
+    pub(super) forwards: Option<Arc<Exit>>,
     /// A connection that has ended must not be polled again.
     ended: bool,
     idle_since: Instant,
@@ -357,11 +447,13 @@ impl H1 {
         sender: http1::SendRequest<RequestBody>,
         connection: H1Connection,
         look: Look,
+        forwards: Option<Arc<Exit>>,
     ) -> Self {
         Self {
             sender,
             connection,
             look,
+            forwards,
             ended: false,
             idle_since: Instant::now(),
             timer: None,
@@ -417,6 +509,8 @@ pub(super) struct Lease {
     connection: Option<Box<H1>>,
     pool: Arc<Pool>,
     origin: Origin,
+    /// The pool's when the connection was made.
+    epoch: u64,
     /// Whether the request has a body, which the response may have overtaken.
     pub(super) uploads: bool,
 }
@@ -456,17 +550,18 @@ impl Lease {
                     connection,
                     Arc::clone(&self.pool),
                     self.origin.clone(),
+                    self.epoch,
                 ));
             }
             return;
         }
-        self.pool.give_back(&self.origin, connection);
+        self.pool.give_back(&self.origin, connection, self.epoch);
     }
 }
 
 /// Sends the rest of a request's body whose response came early, as it would be sent without a proxy between: a client that
 /// is cut off in its upload may never look at the response.
-async fn finish_upload(mut connection: Box<H1>, pool: Arc<Pool>, origin: Origin) {
+async fn finish_upload(mut connection: Box<H1>, pool: Arc<Pool>, origin: Origin, epoch: u64) {
     let finished = std::future::poll_fn(|cx| match connection.is_usable(cx) {
         true => Poll::Ready(()),
         false if connection.ended => Poll::Ready(()),
@@ -474,7 +569,7 @@ async fn finish_upload(mut connection: Box<H1>, pool: Arc<Pool>, origin: Origin)
     });
     let finished = tokio::time::timeout(LONGEST_UPLOAD_AFTER_RESPONSE, finished).await;
     if finished.is_ok() && !connection.ended {
-        pool.give_back(&origin, connection);
+        pool.give_back(&origin, connection, epoch);
     }
 }
 

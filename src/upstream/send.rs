@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{
+    CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, UPGRADE,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -18,20 +20,22 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::body::{Replay, RequestBody, ResponseBody, Taken, Upload};
 use super::dial::Dialer;
+use super::egress::{self, EgressError, Exit};
 use super::error::{Retry, UpstreamError};
-use super::io::{Socket, Stream};
-use super::pool::{Checkout, H1, Lease, Need, Origin, Pool, Probe, Protocol};
+use super::io::{Link, Socket, Stream};
+use super::pool::{Checkout, H1, Lease, Leave, Need, Origin, Pool, Probe, Protocol};
 use super::reached::Reached;
 use super::shared::{H2, Stay};
 use super::spare::Spare;
 use super::tls::Alpn;
+use crate::fault::Fault;
 use crate::message::{Authority, Scheme, fields};
 
 /// The way to origins: what every pool uses and none owns.
 #[derive(Debug)]
 pub struct Upstream {
     /// Makes TCP connections.
-    pub dialer: Dialer,
+    pub dialer: Arc<Dialer>,
     /// Where connections were made lately.
     pub reached: Reached,
     /// The time for TCP and TLS together.
@@ -59,21 +63,66 @@ pub struct Switched {
 }
 
 impl Upstream {
-    /// Connects to an origin before it is known what to say there, as a CONNECT does.
+    /// Connects to an origin before it is known what to say there, as a CONNECT does: as connections of `pool` leave, or directly
+    /// where there is none.
     ///
     /// # Errors
-    /// [`UpstreamError::Dial`].
-    pub async fn dial(&self, authority: &Authority) -> Result<Spare, UpstreamError> {
+    /// [`UpstreamError::Dial`], [`UpstreamError::Egress`].
+    pub async fn dial(
+        &self,
+        pool: Option<&Arc<Pool>>,
+        authority: &Authority,
+    ) -> Result<Spare, UpstreamError> {
+        let exit = pool.and_then(|pool| pool.exit_to(authority));
+        let (Some(exit), Some(pool)) = (exit, pool) else {
+            return self.dial_directly(authority).await;
+        };
+        let deadline = Instant::now() + self.connect_timeout;
+        let link = self.through(pool, &exit, Some(authority), deadline).await?;
+        Ok(Spare::new(link, Some(exit)))
+    }
+
+    async fn dial_directly(&self, authority: &Authority) -> Result<Spare, UpstreamError> {
         match self.dialer.dial(authority).await {
             Ok(stream) => {
                 self.reached.note(authority);
-                Ok(Spare::new(stream))
+                Ok(Spare::new(Link::Tcp(Socket::new(stream)), None))
             }
             Err(error) => {
                 self.reached.forget(authority);
                 Err(error.into())
             }
         }
+    }
+
+    /// Connects to a proxy and, where `target` says so, through it; and takes note of how the proxy is.
+    async fn through(
+        &self,
+        pool: &Pool,
+        exit: &Arc<Exit>,
+        target: Option<&Authority>,
+        deadline: Instant,
+    ) -> Result<Link, EgressError> {
+        let outcome = match target {
+            Some(target) => egress::tunnel(&self.dialer, &pool.tls, exit, target, deadline).await,
+            None => egress::reach(&self.dialer, &pool.tls, exit, deadline).await,
+        };
+        match &outcome {
+            Ok(_) => exit.proxy().carried(),
+            Err(error) => egress::note(&self.dialer, error),
+        }
+        outcome
+    }
+
+    /// Whether a connection to the proxy itself can be made.
+    pub async fn reaches(&self, pool: &Pool, exit: &Arc<Exit>) -> bool {
+        let deadline = Instant::now() + self.connect_timeout;
+        let outcome = egress::reach(&self.dialer, &pool.tls, exit, deadline).await;
+        match &outcome {
+            Ok(_) => exit.proxy().was_reached(),
+            Err(error) => egress::note(&self.dialer, error),
+        }
+        outcome.is_ok()
     }
 
     /// Whether somebody connected to this origin a moment ago, so that a CONNECT may promise it without another connection.
@@ -91,7 +140,7 @@ impl Upstream {
     /// it did nothing with it. An origin whose HTTP/2 is broken, or that wants HTTP/1.1, is asked by that for a while.
     ///
     /// # Errors
-    /// [`UpstreamError`], of the last attempt.
+    /// [`Failed`], of the last attempt.
     ///
     /// # Cancellation
     /// Dropped, the exchange is given up: an HTTP/1.1 connection closes, an HTTP/2 stream is reset.
@@ -101,7 +150,7 @@ impl Upstream {
         origin: &Origin,
         mut request: Request<RequestBody>,
         spare: impl Fn() -> Option<Spare>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Answer, Failed> {
         let need = match fields::has(request.headers(), &UPGRADE) {
             true => Need::Http1,
             false => Need::Any,
@@ -115,10 +164,17 @@ impl Upstream {
                 }
                 Checkout::Idle(lease) => (Way::Http1(lease), true),
                 Checkout::Shared(h2, stay) => (Way::Http2(h2, stay), true),
-                Checkout::Connect(probe) => (
-                    self.connect(pool, origin, need, spare(), probe).await?,
-                    false,
-                ),
+                Checkout::Connect(probe) => {
+                    match self.connect(pool, origin, need, spare(), probe).await {
+                        Ok(way) => (way, false),
+                        Err(error) => {
+                            return Err(Failed {
+                                error,
+                                unsent: Some(Box::new(request)),
+                            });
+                        }
+                    }
+                }
             };
             // A new HTTP/1.1 connection has no excuse; a new HTTP/2 one may be told to go elsewhere at once.
             let may_fail = reused || matches!(way, Way::Http2(..));
@@ -146,7 +202,12 @@ impl Upstream {
                             retried = true;
                             request = again;
                         }
-                        None => return Err(error),
+                        None => {
+                            return Err(Failed {
+                                error,
+                                unsent: None,
+                            });
+                        }
                     }
                 }
             }
@@ -162,18 +223,29 @@ impl Upstream {
         probe: Probe,
     ) -> Result<Way, UpstreamError> {
         let deadline = Instant::now() + self.connect_timeout;
-        let tcp = match spare.filter(Spare::is_open) {
-            Some(spare) => spare.into_stream(),
-            None => self.dial(&origin.authority).await?.into_stream(),
+        let Leave { exit, epoch } = pool.route(origin);
+        let mut forwards = None;
+        let link = match (spare.and_then(|spare| spare.fit_for(exit.as_ref())), exit) {
+            (Some(link), _) => link,
+            (None, None) => self.dial_directly(&origin.authority).await?.into_link(),
+            (None, Some(exit)) => {
+                let authority = &origin.authority;
+                let target = match self.forwards(&exit, origin, need)? {
+                    true => None,
+                    false => Some(authority),
+                };
+                let link = self.through(pool, &exit, target, deadline).await?;
+                forwards = target.is_none().then_some(exit);
+                link
+            }
         };
-        let tcp = Socket::new(tcp);
-        let look = tcp.look();
+        let look = link.look();
         let (stream, protocol) = if origin.scheme.is_secure() {
             let alpn = match need {
                 Need::Any if !pool.avoids_http2(origin) => Alpn::Both,
                 Need::Any | Need::Http1 => Alpn::Http1Only,
             };
-            let handshake = pool.tls.handshake(tcp, &origin.authority, alpn);
+            let handshake = pool.tls.handshake(link, &origin.authority, alpn);
             let tls = timeout_at(deadline, handshake).await.map_err(|_| {
                 UpstreamError::HandshakeTimeout {
                     authority: origin.authority.clone(),
@@ -186,7 +258,7 @@ impl Upstream {
             };
             (Stream::Tls(Box::new(tls)), protocol)
         } else {
-            (Stream::Tcp(tcp), Protocol::Http1)
+            (Stream::Plain(link), Protocol::Http1)
         };
         let hyper = |error| UpstreamError::of_hyper(&origin.authority, error);
         let way = match protocol {
@@ -197,7 +269,8 @@ impl Upstream {
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(hyper)?;
-                Way::Http1(pool.lease(origin, H1::new(sender, connection, look)))
+                let connection = H1::new(sender, connection, look, forwards);
+                Way::Http1(pool.lease(origin, connection, epoch))
             }
             Protocol::Http2 => {
                 let executor = pool.executor();
@@ -217,7 +290,7 @@ impl Upstream {
                 });
                 let h2 = H2::new(sender);
                 let (sender, stay) = h2.open();
-                pool.share(origin, h2);
+                pool.share(origin, h2, epoch);
                 Way::Http2(sender, stay)
             }
         };
@@ -228,6 +301,23 @@ impl Upstream {
         Ok(way)
     }
 
+    /// Whether a proxy is given the request itself. As with curl, it is not where a rule of `connect_to` names another target, which a
+    /// request has no place for.
+    ///
+    /// # Errors
+    /// Where the destination is one that may not be named to a proxy.
+    fn forwards(&self, exit: &Exit, origin: &Origin, need: Need) -> Result<bool, EgressError> {
+        let (target, redirected) = self.dialer.target(&origin.authority);
+        let forwards =
+            exit.forwards() && !origin.scheme.is_secure() && need == Need::Any && !redirected;
+        if forwards {
+            self.dialer
+                .judge_unresolved(&target)
+                .map_err(EgressError::Destination)?;
+        }
+        Ok(forwards)
+    }
+
     async fn over_http1(
         &self,
         mut lease: Lease,
@@ -236,7 +326,18 @@ impl Upstream {
     ) -> Result<Answer, Unsent> {
         lease.uploads = !request.body().is_empty();
         *request.version_mut() = Version::HTTP_11;
-        *request.uri_mut() = path_only(request.uri());
+        let forwards = lease.connection().forwards.clone();
+        match &forwards {
+            None => *request.uri_mut() = path_only(request.uri()),
+            Some(exit) => {
+                *request.uri_mut() = absolute(origin, request.headers(), request.uri());
+                if let Some(authorization) = exit.authorization() {
+                    request
+                        .headers_mut()
+                        .insert(PROXY_AUTHORIZATION, authorization.clone());
+                }
+            }
+        }
         let timer = lease.connection().timer.take();
         let mut deadline = Deadline::new(timer, self.response_header_timeout, request.body());
         // Only `drive` below can complete the response, so no waker needs to be left with it; one would have the task, which is
@@ -268,7 +369,21 @@ impl Upstream {
             deadline.poll(cx).map(|()| None)
         })
         .await;
-        let response = self.judge(response, origin)?;
+        let response = self
+            .judge(response, origin)
+            .map_err(|unsent| unsent.without_credentials(forwards.is_some()))?;
+        if let Some(exit) = forwards
+            && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
+            let error = EgressError::Credentials {
+                said: response.status().to_string(),
+                exit,
+            };
+            return Err(Unsent {
+                request: None,
+                error: error.into(),
+            });
+        }
         lease.connection().timer = Some(deadline.timer);
         if let Some(what) = doubtful_framing(response.headers()) {
             let authority = origin.authority.clone();
@@ -310,7 +425,8 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = absolute(origin, request.headers(), request.uri());
         let fields_sent = std::mem::take(request.headers_mut());
-        *request.headers_mut() = fields::without_host(fields_sent);
+        // `:authority` stands for it (RFC 9113, section 8.3.1).
+        *request.headers_mut() = fields::without(fields_sent, &HOST);
         let mut deadline = Deadline::new(None, self.response_header_timeout, request.body());
         let mut response = pin!(h2.try_send_request(request));
         let response = poll_fn(|cx| {
@@ -378,6 +494,32 @@ fn doubtful_framing(fields: &HeaderMap) -> Option<&'static str> {
 struct Unsent {
     request: Option<Box<Request<RequestBody>>>,
     error: UpstreamError,
+}
+
+impl Unsent {
+    /// The same without what was for a proxy that was given the request, as `forwarded` says: the next attempt may go elsewhere.
+    fn without_credentials(mut self, forwarded: bool) -> Self {
+        if let Some(request) = self.request.as_mut().filter(|_| forwarded) {
+            let fields = std::mem::take(request.headers_mut());
+            *request.headers_mut() = fields::without(fields, &PROXY_AUTHORIZATION);
+        }
+        self
+    }
+}
+
+/// No answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: UpstreamError,
+    /// The request, where it was not sent because there was no connection.
+    pub unsent: Option<Box<Request<RequestBody>>>,
+}
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        failed.error.into()
+    }
 }
 
 /// Ends when the origin has had its time; while the request's body still moves, the time starts anew.

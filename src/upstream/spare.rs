@@ -1,18 +1,22 @@
 //! A connection that a CONNECT made, before it is known what will be spoken on it.
 
 use std::io;
+use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use super::egress::Exit;
+use super::io::{Link, Stream};
 
-use super::io::is_quiet;
-
-/// A TCP connection to an origin on which nothing has been said by us.
+/// A connection to an origin on which nothing has been said by us.
 #[derive(Debug)]
-pub struct Spare(TcpStream);
+pub struct Spare {
+    link: Link,
+    /// The proxy that it goes through.
+    exit: Option<Arc<Exit>>,
+}
 
 impl Spare {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(stream)
+    pub(super) fn new(link: Link, exit: Option<Arc<Exit>>) -> Self {
+        Self { link, exit }
     }
 
     /// Waits until the origin says something, which it leaves to be read: true; or closes: false.
@@ -22,17 +26,21 @@ impl Spare {
     ///
     /// # Cancellation
     /// Dropped, nothing is lost.
-    pub async fn speaks(&self) -> io::Result<bool> {
-        Ok(self.0.peek(&mut [0]).await? > 0)
+    pub async fn speaks(&mut self) -> io::Result<bool> {
+        self.link.speaks().await
     }
 
-    /// Whether it is still open, and nothing came on it that would be taken for an answer.
-    pub(super) fn is_open(&self) -> bool {
-        is_quiet(&self.0)
+    /// The connection, if it leaves as it should, is still open, and nothing came on it that would be taken for an answer.
+    pub(super) fn fit_for(mut self, exit: Option<&Arc<Exit>>) -> Option<Link> {
+        (self.exit.as_ref() == exit && self.link.is_quiet()).then_some(self.link)
+    }
+
+    pub(super) fn into_link(self) -> Link {
+        self.link
     }
 
     /// The connection itself, for bytes that are none of our business.
-    pub fn into_stream(self) -> TcpStream {
-        self.0
+    pub fn into_stream(self) -> Stream {
+        Stream::Plain(self.link)
     }
 }

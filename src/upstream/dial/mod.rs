@@ -60,21 +60,84 @@ impl Dialer {
     /// Dropped, all attempts end; a look-up that has begun finishes unheard on its thread.
     pub async fn dial(&self, authority: &Authority) -> Result<TcpStream, DialError> {
         let deadline = Instant::now() + self.connect_timeout;
-        let timeout = |during| {
-            let (authority, after) = (authority.clone(), self.connect_timeout);
-            move |_| DialError::Timeout {
-                authority,
-                after,
-                during,
-            }
+        let permitted = self.addresses(authority, deadline).await?;
+        self.connect(authority, permitted, deadline).await
+    }
+
+    /// Connects to an upstream proxy: as [`Self::dial`], but rules of `connect_to` are for destinations, and a proxy may be at a
+    /// private address.
+    ///
+    /// # Errors
+    /// [`DialError`], naming the proxy.
+    ///
+    /// # Cancellation
+    /// As for [`Self::dial`].
+    pub async fn dial_proxy(
+        &self,
+        proxy: &Authority,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let addresses = self.resolved(proxy, proxy, deadline).await?;
+        let permitted = permitted(proxy, addresses, |addr| self.policy.judge_proxy(addr))?;
+        self.connect(proxy, interleave(permitted), deadline).await
+    }
+
+    /// Whom to connect to for `authority`: itself, or whom a rule of `connect_to` names; then `true`.
+    pub fn target(&self, authority: &Authority) -> (Authority, bool) {
+        match ConnectTo::target(&self.connect_to, authority) {
+            Some(target) => (target, true),
+            None => (authority.clone(), false),
+        }
+    }
+
+    /// Whether `target` may be named to an upstream proxy, which resolves it: an address and `localhost` are judged, any other name
+    /// is not known here.
+    ///
+    /// # Errors
+    /// [`DialError::Denied`].
+    pub fn judge_unresolved(&self, target: &Authority) -> Result<(), DialError> {
+        let Some(addresses) = known(target) else {
+            return Ok(());
         };
-        let addresses = timeout_at(deadline, self.resolve(authority))
+        permitted(target, addresses, |addr| self.policy.judge(addr)).map(drop)
+    }
+
+    /// The addresses of `authority` that may be dialled, in the order in which to try them.
+    ///
+    /// # Errors
+    /// [`DialError`] where there is none until `deadline`.
+    pub async fn addresses(
+        &self,
+        authority: &Authority,
+        deadline: Instant,
+    ) -> Result<Vec<Permitted>, DialError> {
+        let redirected = ConnectTo::target(&self.connect_to, authority);
+        let target = redirected.as_ref().unwrap_or(authority);
+        let addresses = self.resolved(authority, target, deadline).await?;
+        let permitted = permitted(authority, addresses, |addr| self.policy.judge(addr))?;
+        Ok(interleave(permitted))
+    }
+
+    async fn resolved(
+        &self,
+        authority: &Authority,
+        target: &Authority,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, DialError> {
+        timeout_at(deadline, self.resolve(target))
             .await
-            .map_err(timeout(Phase::Lookup))??;
-        let permitted = self.permitted(authority, addresses)?;
-        timeout_at(deadline, race(interleave(permitted)))
+            .map_err(|_| self.timed_out(authority, Phase::Lookup))?
+    }
+
+    async fn connect(
+        &self,
+        authority: &Authority,
+        addresses: Vec<Permitted>,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        timeout_at(deadline, race(addresses))
             .await
-            .map_err(timeout(Phase::Connect))?
+            .map_err(|_| self.timed_out(authority, Phase::Connect))?
             .map_err(|failure| DialError::Connect {
                 authority: authority.clone(),
                 addr: failure.addr,
@@ -82,23 +145,21 @@ impl Dialer {
             })
     }
 
-    /// The addresses to try for `authority`, in the resolver's order (RFC 6724).
-    async fn resolve(&self, authority: &Authority) -> Result<Vec<SocketAddr>, DialError> {
-        let redirected = ConnectTo::target(&self.connect_to, authority);
-        let Authority { host, port } = redirected.as_ref().unwrap_or(authority);
-        let at = |ip: IpAddr| SocketAddr::new(ip, *port);
-        let name = match host {
-            Host::V4(ip) => return Ok(vec![at((*ip).into())]),
-            Host::V6(ip) => return Ok(vec![at((*ip).into())]),
-            // RFC 6761, section 6.3: never asked of a resolver, which might say otherwise.
-            Host::Name(_) if host.is_localhost() => {
-                return Ok(vec![
-                    at(Ipv4Addr::LOCALHOST.into()),
-                    at(Ipv6Addr::LOCALHOST.into()),
-                ]);
-            }
-            Host::Name(name) => name.clone(),
-        };
+    fn timed_out(&self, authority: &Authority, during: Phase) -> DialError {
+        DialError::Timeout {
+            authority: authority.clone(),
+            after: self.connect_timeout,
+            during,
+        }
+    }
+
+    /// The addresses of `target`, in the resolver's order (RFC 6724).
+    async fn resolve(&self, target: &Authority) -> Result<Vec<SocketAddr>, DialError> {
+        if let Some(addresses) = known(target) {
+            return Ok(addresses);
+        }
+        let Authority { host, port } = target;
+        let name: Arc<str> = host.text().into();
         let found = match self.look_up(name, *port).await {
             Ok(addresses) if addresses.is_empty() => Err(io::ErrorKind::NotFound.into()),
             found => found,
@@ -122,39 +183,54 @@ impl Dialer {
         .await
         .map_err(io::Error::other)?
     }
+}
 
-    /// Those of `addresses` that may be dialled, each once; the first denial if there is none.
-    fn permitted(
-        &self,
-        authority: &Authority,
-        addresses: Vec<SocketAddr>,
-    ) -> Result<Vec<Permitted>, DialError> {
-        let mut permitted = Vec::with_capacity(addresses.len());
-        let mut denied = None;
-        for addr in addresses {
-            match self.policy.judge(addr) {
-                Ok(addr) if permitted.contains(&addr) => {}
-                Ok(addr) => permitted.push(addr),
-                Err(why) => {
-                    debug!(%authority, %addr, %why, "address denied");
-                    let is_loop = matches!(why, Denied::Loop { .. });
-                    if is_loop || denied.is_none() {
-                        denied = Some((addr, why));
-                    }
+/// The addresses of a host that is one, or that nobody is asked for.
+fn known(Authority { host, port }: &Authority) -> Option<Vec<SocketAddr>> {
+    let at = |ip: IpAddr| SocketAddr::new(ip, *port);
+    match host {
+        Host::V4(ip) => Some(vec![at((*ip).into())]),
+        Host::V6(ip) => Some(vec![at((*ip).into())]),
+        // RFC 6761, section 6.3: never asked of a resolver, which might say otherwise.
+        Host::Name(_) if host.is_localhost() => Some(vec![
+            at(Ipv4Addr::LOCALHOST.into()),
+            at(Ipv6Addr::LOCALHOST.into()),
+        ]),
+        Host::Name(_) => None,
+    }
+}
+
+/// Those of `addresses` that may be dialled, each once; the first denial if there is none.
+fn permitted(
+    authority: &Authority,
+    addresses: Vec<SocketAddr>,
+    judge: impl Fn(SocketAddr) -> Result<Permitted, Denied>,
+) -> Result<Vec<Permitted>, DialError> {
+    let mut permitted = Vec::with_capacity(addresses.len());
+    let mut denied = None;
+    for addr in addresses {
+        match judge(addr) {
+            Ok(addr) if permitted.contains(&addr) => {}
+            Ok(addr) => permitted.push(addr),
+            Err(why) => {
+                debug!(%authority, %addr, %why, "address denied");
+                let is_loop = matches!(why, Denied::Loop { .. });
+                if is_loop || denied.is_none() {
+                    denied = Some((addr, why));
                 }
             }
         }
-        match denied {
-            // A name that leads here by one of its addresses means this process, whichever answers.
-            Some((addr, why)) if permitted.is_empty() || matches!(why, Denied::Loop { .. }) => {
-                Err(DialError::Denied {
-                    authority: authority.clone(),
-                    addr,
-                    why,
-                })
-            }
-            _ => Ok(permitted),
+    }
+    match denied {
+        // A name that leads here by one of its addresses means this process, whichever answers.
+        Some((addr, why)) if permitted.is_empty() || matches!(why, Denied::Loop { .. }) => {
+            Err(DialError::Denied {
+                authority: authority.clone(),
+                addr,
+                why,
+            })
         }
+        _ => Ok(permitted),
     }
 }
 
@@ -344,8 +420,7 @@ mod tests {
             addr,
             addr,
         ];
-        let permitted = dialer
-            .permitted(&authority("x:1"), both)
+        let permitted = super::permitted(&authority("x:1"), both, |addr| dialer.policy.judge(addr))
             .expect("one is left");
         assert_eq!(
             permitted.iter().map(|one| one.addr()).collect::<Vec<_>>(),
