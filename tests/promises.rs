@@ -21,6 +21,7 @@ mod clients;
 mod connections;
 mod cookie_table;
 mod cookies;
+mod egress;
 mod errors;
 mod faults;
 mod fields;

@@ -11,6 +11,7 @@ pub(crate) mod mongo;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod problem;
+pub(crate) mod proxies;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod reply;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -97,8 +97,8 @@ impl Origin {
         let record = Arc::new(Record::default());
         let counted = Arc::clone(&record);
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                counted.connected();
+            while let Ok((stream, peer)) = listener.accept().await {
+                counted.connected(peer);
                 // What is sent is there, and does not wait for an acknowledgement of what came before.
                 stream.set_nodelay(true).expect("TCP_NODELAY is set");
                 tokio::spawn(serve(Raw::over(stream)));
@@ -182,9 +182,14 @@ impl Origin {
         self.requests().pop().expect("a request arrived")
     }
 
+    /// Whence connections came, in their order.
+    pub(crate) fn peers(&self) -> Vec<IpAddr> {
+        self.record.peers.lock().expect("no holder panics").clone()
+    }
+
     /// How many connections were opened up to now.
     pub(crate) fn connections(&self) -> usize {
-        *self.record.connections.lock().expect("no holder panics")
+        self.record.peers.lock().expect("no holder panics").len()
     }
 
     /// Waits for `count` requests in all, and gives them.
@@ -260,8 +265,8 @@ impl Builder {
             record: Arc::clone(&record),
         });
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let connection = server.record.connected();
+            while let Ok((stream, peer)) = listener.accept().await {
+                let connection = server.record.connected(peer);
                 tokio::spawn(Arc::clone(&server).connection(stream, connection));
             }
         });
@@ -278,15 +283,17 @@ impl Builder {
 #[derive(Default)]
 struct Record {
     requests: Mutex<Vec<Seen>>,
-    connections: Mutex<usize>,
+    /// Whence each connection came.
+    peers: Mutex<Vec<IpAddr>>,
     grew: Notify,
 }
 
 impl Record {
-    fn connected(&self) -> usize {
-        let mut connections = self.connections.lock().expect("no holder panics");
-        *connections += 1;
-        *connections - 1
+    /// Counts a connection; its number, from 0.
+    fn connected(&self, peer: SocketAddr) -> usize {
+        let mut peers = self.peers.lock().expect("no holder panics");
+        peers.push(peer.ip());
+        peers.len() - 1
     }
 }
 
