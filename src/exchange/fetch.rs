@@ -76,18 +76,20 @@ impl Exchange {
         session: Option<&Arc<LiveSession>>,
     ) -> Result<(Answer, Option<Moved>), Fault> {
         let mut moved = None;
+        let mut moves = self.pool_terms.egress.proxies().len();
         loop {
             let failed = match self.upstream.send(pool, origin, request, &spare).await {
                 Ok(answer) => return Ok((answer, moved.or_else(|| told(session)))),
                 Err(failed) => failed,
             };
-            let Some(unsent) = failed.unsent else {
+            let Some(unsent) = failed.unsent.filter(|_| moves > 0) else {
                 return Err(failed.error.into());
             };
             if !self.rehome(&failed.error, pool, session).await? {
                 return Err(failed.error.into());
             }
             request = *unsent;
+            moves -= 1;
             moved = Some(Moved::Rehomed);
         }
     }
@@ -105,13 +107,15 @@ impl Exchange {
     ) -> Result<(Spare, Option<Moved>), Fault> {
         let pool = self.pool_for(session, from);
         let mut moved = None;
+        let mut moves = self.pool_terms.egress.proxies().len();
         loop {
             let error = match self.upstream.dial(pool, authority).await {
                 Ok(spare) => return Ok((spare, moved.or_else(|| told(session)))),
                 Err(error) => error,
             };
             match pool {
-                Some(pool) if self.rehome(&error, pool, session).await? => {
+                Some(pool) if moves > 0 && self.rehome(&error, pool, session).await? => {
+                    moves -= 1;
                     moved = Some(Moved::Rehomed);
                 }
                 Some(_) | None => return Err(error.into()),

@@ -107,9 +107,11 @@ impl Upstream {
             Some(target) => egress::tunnel(&self.dialer, &pool.tls, exit, target, deadline).await,
             None => egress::reach(&self.dialer, &pool.tls, exit, deadline).await,
         };
-        match &outcome {
-            Ok(_) => exit.proxy().carried(),
-            Err(error) => egress::note(&self.dialer, error),
+        match (&outcome, target) {
+            (Ok(_), Some(_)) => exit.proxy().carried(),
+            // Whether it will do anything for us is not known yet.
+            (Ok(_), None) => exit.proxy().was_reached(),
+            (Err(error), _) => egress::note(&self.dialer, error),
         }
         outcome
     }
@@ -372,17 +374,18 @@ impl Upstream {
         let response = self
             .judge(response, origin)
             .map_err(|unsent| unsent.without_credentials(forwards.is_some()))?;
-        if let Some(exit) = forwards
-            && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        {
-            let error = EgressError::Credentials {
-                said: response.status().to_string(),
-                exit,
-            };
-            return Err(Unsent {
-                request: None,
-                error: error.into(),
-            });
+        match forwards {
+            Some(exit) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                let said = response.status().to_string();
+                let error = EgressError::Credentials { exit, said };
+                egress::note(&self.dialer, &error);
+                return Err(Unsent {
+                    request: None,
+                    error: error.into(),
+                });
+            }
+            Some(exit) => exit.proxy().carried(),
+            None => {}
         }
         lease.connection().timer = Some(deadline.timer);
         if let Some(what) = doubtful_framing(response.headers()) {
