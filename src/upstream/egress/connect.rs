@@ -308,6 +308,8 @@ fn watch(dialer: &Arc<Dialer>, proxy: &Arc<Proxy>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -325,6 +327,15 @@ mod tests {
             let read = status_of(head.as_bytes());
             let read = read.as_ref().map(|(status, said)| (status.as_u16(), said.as_str()));
             assert_eq!(read, wanted, "{head:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_proxy_says_fits_into_a_message(head in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Some((_, said)) = status_of(&[b"HTTP/1.1 ".as_slice(), &head].concat()) {
+                prop_assert!(said.len() <= 100 && said.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{said:?}");
+            }
         }
     }
 }
