@@ -25,12 +25,15 @@ pub(crate) enum Kind {
     Microsocks,
 }
 
-/// What proxies with credentials want.
-pub(crate) const USER: &str = "us@er";
+/// A user name and a password that URLs have to escape.
+const USER: &str = "us@er";
 pub(crate) const PASSWORD: &str = "s3cret:of:a:proxy";
+const USER_INFO: &str = "us%40er:s3cret%3Aof%3Aa%3Aproxy@";
 
-/// The same as URLs have it.
-pub(crate) const USER_INFO: &str = "us%40er:s3cret%3Aof%3Aa%3Aproxy@";
+/// tinyproxy takes letters and digits only.
+const PLAIN_USER: &str = "user";
+const PLAIN_PASSWORD: &str = "s3cret";
+const PLAIN_USER_INFO: &str = "user:s3cret@";
 
 /// A proxy; dropped, it is killed and reaped.
 pub(crate) struct UpstreamProxy {
@@ -49,7 +52,7 @@ impl UpstreamProxy {
         Self::start(kind, number, false, Ipv4Addr::LOCALHOST.into()).await
     }
 
-    /// One that wants [`USER`] and [`PASSWORD`].
+    /// One that wants credentials.
     pub(crate) async fn closed(kind: Kind, number: u8) -> Self {
         Self::start(kind, number, true, Ipv4Addr::LOCALHOST.into()).await
     }
@@ -70,11 +73,15 @@ impl UpstreamProxy {
 
     /// Its URL, with the scheme given and the credentials that it wants.
     pub(crate) fn url(&self, scheme: &str) -> String {
-        let user_info = match self.credentials {
-            true => USER_INFO,
-            false => "",
-        };
-        format!("{scheme}://{user_info}{}", self.address)
+        format!("{scheme}://{}{}", self.user_info(), self.address)
+    }
+
+    fn user_info(&self) -> &'static str {
+        match (self.credentials, self.kind) {
+            (false, _) => "",
+            (true, Kind::Tinyproxy) => PLAIN_USER_INFO,
+            (true, _) => USER_INFO,
+        }
     }
 
     /// Kills it, and its connections with it.
@@ -156,7 +163,7 @@ impl UpstreamProxy {
 
     fn tinyproxy(&self) -> Command {
         let credentials = match self.credentials {
-            true => format!("BasicAuth {USER} {PASSWORD}\n"),
+            true => format!("BasicAuth {PLAIN_USER} {PLAIN_PASSWORD}\n"),
             false => String::new(),
         };
         let config = format!(
@@ -238,12 +245,8 @@ impl TlsBefore {
                 });
             }
         });
-        let user_info = match proxy.credentials {
-            true => USER_INFO,
-            false => "",
-        };
         Self {
-            url: format!("https://{user_info}localhost:{port}"),
+            url: format!("https://{}localhost:{port}", proxy.user_info()),
             accepting,
         }
     }
