@@ -37,7 +37,10 @@ async fn health(burdock: &Burdock) -> Vec<Value> {
 fn assert_came_from(origin: &Origin, outgoing: IpAddr) {
     let peers = origin.peers();
     assert!(!peers.is_empty(), "somebody came");
-    assert!(peers.iter().all(|peer| *peer == outgoing), "{peers:?}, not {outgoing}");
+    assert!(
+        peers.iter().all(|peer| *peer == outgoing),
+        "{peers:?}, not {outgoing}"
+    );
 }
 
 /// Everything that goes through one proxy: plain, TLS, HTTP/2, a changed protocol, a tunnel whose server speaks first.
@@ -69,19 +72,30 @@ async fn everything_goes_through(proxy: &str, outgoing: IpAddr, forwards: Option
     let mut visitor = burdock.visitor("a");
     for round in 0..2 {
         let answer = visitor.get(&by_address(&plain, "/page")).await;
-        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{proxy}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "ok"),
+            "{proxy}: {answer:?}"
+        );
         let seen = plain.last();
         assert_eq!(seen.target, "/page", "{proxy}");
         assert_eq!(seen.field("proxy-authorization"), None, "{proxy}");
         let via = seen.field("via").unwrap_or_default();
-        assert!(via.contains(forwards.unwrap_or_default()), "{proxy}: Via: {via}");
+        assert!(
+            via.contains(forwards.unwrap_or_default()),
+            "{proxy}: Via: {via}"
+        );
         for origin in [&shop, &fast] {
             let answer = visitor.get(&origin.url("/")).await;
             assert_eq!(answer.status, 200, "{proxy}, round {round}: {answer:?}");
         }
     }
     assert_eq!(fast.last().h2, true, "{proxy}");
-    assert_eq!((shop.connections(), fast.connections()), (1, 1), "{proxy}: connections are kept");
+    assert_eq!(
+        (shop.connections(), fast.connections()),
+        (1, 1),
+        "{proxy}: connections are kept"
+    );
     assert_eq!(shop.last().field("via"), None, "{proxy}");
 
     let mut wire = Raw::connect(burdock.proxy).await;
@@ -114,9 +128,18 @@ async fn everything_goes_through(proxy: &str, outgoing: IpAddr, forwards: Option
     }
     let proxy = &health(&burdock).await[0];
     assert_eq!(proxy["url"], session["egress"], "{answer}");
-    assert_eq!((&proxy["healthy"], &proxy["failures"], &proxy["sessions"]), (&json!(true), &json!(0), &json!(1)));
-    assert!(proxy["lastUsedAt"].is_string() && proxy.get("lastError").is_none(), "{answer}");
-    assert!(metrics.contains("burdock_egress_sessions{proxy="), "{metrics}");
+    assert_eq!(
+        (&proxy["healthy"], &proxy["failures"], &proxy["sessions"]),
+        (&json!(true), &json!(0), &json!(1))
+    );
+    assert!(
+        proxy["lastUsedAt"].is_string() && proxy.get("lastError").is_none(),
+        "{answer}"
+    );
+    assert!(
+        metrics.contains("burdock_egress_sessions{proxy="),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -160,7 +183,10 @@ async fn everything_goes_through_a_proxy_that_speaks_tls() {
 
 #[tokio::test]
 async fn a_proxy_may_have_an_ipv6_address() {
-    if tokio::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_err() {
+    if tokio::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0))
+        .await
+        .is_err()
+    {
         return;
     }
     let shop = Origin::tls("shop.example").start().await;
@@ -188,7 +214,11 @@ async fn wrong_credentials_are_a_fault_of_the_proxy_and_name_it() {
             let burdock = behind(&[url.clone()]).connect_to(&shop).start().await;
             let mut visitor = burdock.visitor("a");
             let mut answers = vec![visitor.get(&shop.url("/")).await];
-            let (refused, _) = burdock.client().tunnel_session("a").connect("shop.example:443").await;
+            let (refused, _) = burdock
+                .client()
+                .tunnel_session("a")
+                .connect("shop.example:443")
+                .await;
             answers.push(refused.into());
             // tinyproxy answers wrong ones with 401, which in place of an origin's answer cannot be told from one.
             if kind != Kind::Tinyproxy {
@@ -196,16 +226,31 @@ async fn wrong_credentials_are_a_fault_of_the_proxy_and_name_it() {
             }
             for answer in answers {
                 assert_fault(&answer, "connect-failed", 502);
-                assert_eq!(proxy_error(&answer), "proxy_configuration_error", "{kind:?}");
+                assert_eq!(
+                    proxy_error(&answer),
+                    "proxy_configuration_error",
+                    "{kind:?}"
+                );
                 let (.., detail) = fault(&answer);
                 let shown = url.replace(":s3cret-but-wrong", "");
-                assert!(detail.contains(&shown) && !detail.contains("s3cret"), "{detail}");
+                assert!(
+                    detail.contains(&shown) && !detail.contains("s3cret"),
+                    "{detail}"
+                );
                 assert_eq!(answer.field("proxy-authenticate"), None);
             }
             let health = &health(&burdock).await[0];
-            assert_eq!(health["healthy"], true, "it is there, if unwilling: {health}");
+            assert_eq!(
+                health["healthy"], true,
+                "it is there, if unwilling: {health}"
+            );
             assert!(health["failures"].as_u64() >= Some(2), "{health}");
-            assert!(health["lastError"].as_str().is_some_and(|error| error.contains("credentials")), "{health}");
+            assert!(
+                health["lastError"]
+                    .as_str()
+                    .is_some_and(|error| error.contains("credentials")),
+                "{health}"
+            );
         }
     }
     assert_eq!((plain.connections(), shop.connections()), (0, 0));
@@ -220,7 +265,9 @@ async fn what_a_proxy_cannot_reach_is_told_from_what_an_origin_answers() {
         .await;
     // A port at which nobody listens, kept from others.
     let nobody = tokio::net::TcpSocket::new_v4().expect("a socket");
-    nobody.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    nobody
+        .bind((Ipv4Addr::LOCALHOST, 0).into())
+        .expect("a free port");
     let nobody = nobody.local_addr().expect("bound");
     for (kind, scheme, wanted) in [
         (Kind::Squid, "http", "destination_unavailable"),
@@ -239,14 +286,25 @@ async fn what_a_proxy_cannot_reach_is_told_from_what_an_origin_answers() {
             assert_eq!(answer.status, status, "{kind:?}: the origin's own");
             assert_eq!(answer.field("proxy-status"), None);
         }
-        let (refused, _) = burdock.client().tunnel_session("a").connect(&nobody.to_string()).await;
+        let (refused, _) = burdock
+            .client()
+            .tunnel_session("a")
+            .connect(&nobody.to_string())
+            .await;
         let refused = Answer::from(refused);
         assert_fault(&refused, "connect-failed", 502);
         assert_eq!(proxy_error(&refused), wanted, "{kind:?}");
         let (.., detail) = fault(&refused);
-        assert!(detail.contains(&nobody.to_string()) && detail.contains(&proxy.url(scheme)), "{detail}");
+        assert!(
+            detail.contains(&nobody.to_string()) && detail.contains(&proxy.url(scheme)),
+            "{detail}"
+        );
         let health = &health(&burdock).await[0];
-        assert_eq!((&health["healthy"], &health["failures"]), (&json!(true), &json!(0)), "the proxy did what it should");
+        assert_eq!(
+            (&health["healthy"], &health["failures"]),
+            (&json!(true), &json!(0)),
+            "the proxy did what it should"
+        );
     }
 }
 
@@ -274,7 +332,10 @@ impl Visits {
         let answer = burdock.visitor(session).get(&self.origin.url(&path)).await;
         assert_eq!(answer.status, 200, "{session}: {answer:?}");
         let requests = self.origin.requests();
-        let seen = requests.iter().rfind(|seen| seen.target == path).expect("it arrived");
+        let seen = requests
+            .iter()
+            .rfind(|seen| seen.target == path)
+            .expect("it arrived");
         (self.origin.peers()[seen.connection], answer)
     }
 }
@@ -297,7 +358,10 @@ async fn a_session_always_leaves_by_the_same_proxy_after_a_restart_and_with_anot
     let mut homes = BTreeMap::new();
     let sessions: Vec<String> = (0..50).map(|number| format!("s{number}")).collect();
 
-    let mut burdock = keeping(&folder, &urls).connect_to(&visits.origin).start().await;
+    let mut burdock = keeping(&folder, &urls)
+        .connect_to(&visits.origin)
+        .start()
+        .await;
     for session in &sessions {
         let (home, answer) = visits.address_of(&burdock, session).await;
         assert_eq!(answer.field("x-burdock-egress"), None);
@@ -305,26 +369,43 @@ async fn a_session_always_leaves_by_the_same_proxy_after_a_restart_and_with_anot
         homes.insert(session.clone(), home);
     }
     for proxy in &proxies {
-        let count = homes.values().filter(|home| **home == proxy.outgoing).count();
+        let count = homes
+            .values()
+            .filter(|home| **home == proxy.outgoing)
+            .count();
         assert!((3..35).contains(&count), "{count} of 50 by one of three");
     }
-    let bound: u64 = health(&burdock).await.iter().filter_map(|proxy| proxy["sessions"].as_u64()).sum();
+    let bound: u64 = health(&burdock)
+        .await
+        .iter()
+        .filter_map(|proxy| proxy["sessions"].as_u64())
+        .sum();
     assert_eq!(bound, 50);
 
     burdock.signal(rustix::process::Signal::TERM);
     burdock.exited().await;
     urls.insert(1, fourth.url("socks5h"));
-    let mut burdock = keeping(&folder, &urls).connect_to(&visits.origin).start().await;
+    let mut burdock = keeping(&folder, &urls)
+        .connect_to(&visits.origin)
+        .start()
+        .await;
     for (session, home) in &homes {
         let (now, answer) = visits.address_of(&burdock, session).await;
-        assert_eq!((now, answer.field("x-burdock-egress")), (*home, None), "{session}");
+        assert_eq!(
+            (now, answer.field("x-burdock-egress")),
+            (*home, None),
+            "{session}"
+        );
     }
 
     // One leaves the configuration: those that were bound to it move and are told once, nobody else does.
     burdock.signal(rustix::process::Signal::TERM);
     burdock.exited().await;
     urls.retain(|url| *url != proxies[0].url("socks5h"));
-    let burdock = keeping(&folder, &urls).connect_to(&visits.origin).start().await;
+    let burdock = keeping(&folder, &urls)
+        .connect_to(&visits.origin)
+        .start()
+        .await;
     for (session, home) in &homes {
         let before = burdock.session(session).await["egress"].clone();
         let (now, answer) = visits.address_of(&burdock, session).await;
@@ -333,10 +414,18 @@ async fn a_session_always_leaves_by_the_same_proxy_after_a_restart_and_with_anot
         let bound = burdock.session(session).await["egress"].clone();
         if *home == proxies[0].outgoing {
             assert_ne!(now, *home, "{session}");
-            assert_eq!(answer.field("x-burdock-egress"), Some("rebound"), "{session}");
+            assert_eq!(
+                answer.field("x-burdock-egress"),
+                Some("rebound"),
+                "{session}"
+            );
             assert_ne!(bound, before);
         } else {
-            assert_eq!((now, answer.field("x-burdock-egress")), (*home, None), "{session}");
+            assert_eq!(
+                (now, answer.field("x-burdock-egress")),
+                (*home, None),
+                "{session}"
+            );
             assert_eq!(bound, before);
         }
     }
@@ -345,7 +434,10 @@ async fn a_session_always_leaves_by_the_same_proxy_after_a_restart_and_with_anot
 
 /// Kills the proxy whose connections come from `home`, and gives its place.
 fn kill(proxies: &mut [UpstreamProxy], home: IpAddr) -> usize {
-    let at = proxies.iter().position(|proxy| proxy.outgoing == home).expect("one of them");
+    let at = proxies
+        .iter()
+        .position(|proxy| proxy.outgoing == home)
+        .expect("one of them");
     proxies[at].kill();
     at
 }
@@ -365,7 +457,10 @@ async fn a_session_whose_proxy_is_gone_fails_until_it_is_back() {
         assert!(fault(&answer).2.contains(&urls[gone]), "{answer:?}");
     }
     let down = &health(&burdock).await[gone];
-    assert_eq!((&down["url"], &down["healthy"]), (&json!(urls[gone]), &json!(false)));
+    assert_eq!(
+        (&down["url"], &down["healthy"]),
+        (&json!(urls[gone]), &json!(false))
+    );
     assert!(down["failures"].as_u64() >= Some(2), "{down}");
     proxies[gone].run().await;
     eventually("a probe finds it", async || {
@@ -414,16 +509,25 @@ async fn a_session_whose_proxy_is_gone_is_bound_to_the_next_where_it_may_be_and_
     };
     let (answer, gone) = tokio::join!(slow, killed);
     assert_fault(&answer, "upstream-protocol", 502);
-    let posts = visits.origin.requests().iter().filter(|seen| seen.method == "POST").count();
+    let posts = visits
+        .origin
+        .requests()
+        .iter()
+        .filter(|seen| seen.method == "POST")
+        .count();
     assert_eq!(posts, 1);
 
     // Those that come at once move together.
-    let all = futures_util::future::join_all((0..4).map(|_| async {
-        burdock.visitor("a").get(&visits.origin.url("/x")).await
-    }))
+    let all = futures_util::future::join_all(
+        (0..4).map(|_| async { burdock.visitor("a").get(&visits.origin.url("/x")).await }),
+    )
     .await;
     assert!(all.iter().all(|answer| answer.status == 200), "{all:?}");
-    assert!(all.iter().any(|answer| answer.field("x-burdock-egress") == Some("rehomed")), "{all:?}");
+    assert!(
+        all.iter()
+            .any(|answer| answer.field("x-burdock-egress") == Some("rehomed")),
+        "{all:?}"
+    );
     let (now, answer) = visits.address_of(&burdock, "a").await;
     assert_eq!(answer.field("x-burdock-egress"), None, "told once");
     assert_ne!(now, home);
@@ -443,7 +547,14 @@ async fn a_session_whose_proxy_is_gone_is_bound_to_the_next_where_it_may_be_and_
     .await;
     assert_ne!(burdock.session(&other).await["egress"], before);
     for _ in 0..6 {
-        assert_eq!(burdock.client().get(&visits.origin.url("/nobody")).await.status, 200);
+        assert_eq!(
+            burdock
+                .client()
+                .get(&visits.origin.url("/nobody"))
+                .await
+                .status,
+            200
+        );
     }
 
     // It stays where it is, when its first proxy is back and after a restart.
@@ -476,19 +587,40 @@ async fn a_proxy_of_the_sessions_own_wins_over_pool_and_rules_and_is_never_excha
         .start()
         .await;
     let body = json!({ "id": "a", "upstreamProxy": own.url("http") });
-    let made = burdock.api("POST", "/api/v1/sessions", &body.to_string()).await;
+    let made = burdock
+        .api("POST", "/api/v1/sessions", &body.to_string())
+        .await;
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(made.json()["egress"], made.json()["upstreamProxy"]);
     assert!(!made.text().contains("s3cret"), "{}", made.text());
     assert_eq!(visits.address_of(&burdock, "a").await.0, own.outgoing);
     // Without it the rule decides, and the session has one of the pool for everything else.
-    let patched = burdock.api("PATCH", "/api/v1/sessions/a", r#"{"upstreamProxy": null}"#).await;
-    assert_eq!(patched.json()["egress"], json!(pool.url("socks5")), "{patched:?}");
-    assert_eq!(visits.address_of(&burdock, "a").await.0, IpAddr::from(Ipv4Addr::LOCALHOST));
-    assert!(burdock.api("PATCH", "/api/v1/sessions/a", r#"{"egress": "http://x:1"}"#).await.status == 400);
+    let patched = burdock
+        .api("PATCH", "/api/v1/sessions/a", r#"{"upstreamProxy": null}"#)
+        .await;
+    assert_eq!(
+        patched.json()["egress"],
+        json!(pool.url("socks5")),
+        "{patched:?}"
+    );
+    assert_eq!(
+        visits.address_of(&burdock, "a").await.0,
+        IpAddr::from(Ipv4Addr::LOCALHOST)
+    );
+    assert!(
+        burdock
+            .api("PATCH", "/api/v1/sessions/a", r#"{"egress": "http://x:1"}"#)
+            .await
+            .status
+            == 400
+    );
     let body = json!({ "upstreamProxy": own.url("http") }).to_string();
     burdock.api("PATCH", "/api/v1/sessions/a", &body).await;
-    assert_eq!(visits.address_of(&burdock, "a").await.0, own.outgoing, "and back, by a new connection");
+    assert_eq!(
+        visits.address_of(&burdock, "a").await.0,
+        own.outgoing,
+        "and back, by a new connection"
+    );
 
     own.kill();
     let answer = burdock.visitor("a").get(&visits.origin.url("/a")).await;
@@ -517,7 +649,11 @@ async fn requests_without_a_session_leave_by_the_pool_and_rules_say_what_does_no
         let last = *shop.peers().last().expect("it came");
         let peers = shop.connections();
         assert_eq!(client.get(&shop.url("/again")).await.status, 200);
-        assert_eq!(shop.connections(), peers, "{number}: one connection of one client");
+        assert_eq!(
+            shop.connections(),
+            peers,
+            "{number}: one connection of one client"
+        );
         assert!(proxies.iter().any(|proxy| proxy.outgoing == last), "{last}");
     }
     assert!(!shop.peers().contains(&Ipv4Addr::LOCALHOST.into()));
@@ -527,7 +663,10 @@ async fn requests_without_a_session_leave_by_the_pool_and_rules_say_what_does_no
     }
     assert_came_from(&near, Ipv4Addr::LOCALHOST.into());
     let rules = burdock.api("GET", "/api/v1/egress", "").await.json()["rules"].clone();
-    assert_eq!(rules, json!([{ "match": "https://near.example", "via": "direct" }]));
+    assert_eq!(
+        rules,
+        json!([{ "match": "https://near.example", "via": "direct" }])
+    );
 }
 
 /// A proxy that answers for all origins itself, and keeps the heads that it was sent.
@@ -545,7 +684,9 @@ impl Scripted {
             let kept = Arc::clone(&kept);
             async move {
                 while let Some((raw, head)) = wire.next_head().await {
-                    kept.lock().expect("no holder panics").push(crate::support::raw::text(&raw));
+                    kept.lock()
+                        .expect("no holder panics")
+                        .push(crate::support::raw::text(&raw));
                     let answer = match head.start.starts_with("CONNECT") {
                         true => connect,
                         false => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -568,23 +709,43 @@ impl Scripted {
 #[tokio::test]
 async fn the_sessions_id_goes_into_the_user_name_that_asks_for_it() {
     let proxy = Scripted::new("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").await;
-    let url = format!("http://customer-x-session-{{session}}:pw@{}", proxy.server.address());
+    let url = format!(
+        "http://customer-x-session-{{session}}:pw@{}",
+        proxy.server.address()
+    );
     let burdock = behind(&[url]).start().await;
     for session in ["shop-1", "b"] {
-        let answer = burdock.visitor(session).get("http://shop.example/x?y").await;
+        let answer = burdock
+            .visitor(session)
+            .get("http://shop.example/x?y")
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let user = format!("customer-x-session-{session}:pw");
-        let wanted = format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(user));
+        let wanted = format!(
+            "Proxy-Authorization: Basic {}\r\n",
+            BASE64_STANDARD.encode(user)
+        );
         let head = proxy.heads().pop().expect("it came");
-        assert!(head.starts_with("GET http://shop.example/x?y HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.starts_with("GET http://shop.example/x?y HTTP/1.1\r\n"),
+            "{head}"
+        );
         assert!(head.contains(&wanted), "{head}");
         let answer = burdock.visitor(session).get("https://shop.example/").await;
         assert_fault(&answer, "connect-failed", 502);
         let head = proxy.heads().pop().expect("it came");
-        assert!(head.starts_with("CONNECT shop.example:443 HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.starts_with("CONNECT shop.example:443 HTTP/1.1\r\n"),
+            "{head}"
+        );
         assert!(head.contains(&wanted), "{head}");
         let shown = burdock.session(session).await["egress"].clone();
-        assert!(shown.as_str().is_some_and(|shown| shown.contains("-{session}@")), "{shown}");
+        assert!(
+            shown
+                .as_str()
+                .is_some_and(|shown| shown.contains("-{session}@")),
+            "{shown}"
+        );
     }
     // No session, no id of one, and still somebody: of one client connection always the same.
     let mut client = burdock.client();
@@ -593,11 +754,16 @@ async fn the_sessions_id_goes_into_the_user_name_that_asks_for_it() {
     let heads = proxy.heads();
     let user = |head: &String| {
         let (_, rest) = head.split_once("Basic ").expect("credentials");
-        let text = BASE64_STANDARD.decode(rest.split("\r\n").next().expect("a line")).expect("base64");
+        let text = BASE64_STANDARD
+            .decode(rest.split("\r\n").next().expect("a line"))
+            .expect("base64");
         String::from_utf8(text).expect("ASCII")
     };
     let last: Vec<String> = heads[heads.len() - 2..].iter().map(user).collect();
-    assert!(last[0].starts_with("customer-x-session-c") && last[0] == last[1], "{last:?}");
+    assert!(
+        last[0].starts_with("customer-x-session-c") && last[0] == last[1],
+        "{last:?}"
+    );
 }
 
 #[tokio::test]
@@ -611,10 +777,16 @@ async fn a_request_that_the_proxy_would_have_credentials_for_is_not_taken_for_th
         }
     })
     .await;
-    let burdock = behind(&[format!("http://{}", refusing.address())]).start().await;
+    let burdock = behind(&[format!("http://{}", refusing.address())])
+        .start()
+        .await;
     let answer = burdock.visitor("a").get("http://shop.example/").await;
     assert_fault(&answer, "connect-failed", 502);
-    assert_eq!(answer.field("proxy-authenticate"), None, "the client is not asked for what is none of its business");
+    assert_eq!(
+        answer.field("proxy-authenticate"),
+        None,
+        "the client is not asked for what is none of its business"
+    );
 }
 
 #[tokio::test]
@@ -622,10 +794,15 @@ async fn a_proxy_that_answers_nothing_or_nonsense_is_named_in_time() {
     let silent = Origin::tcp("proxy.example", |mut wire: Raw| async move {
         // Until the other side gives up.
         wire.take_whenever(1 << 20).await;
-    }).await;
+    })
+    .await;
     let odd = Origin::tcp("proxy.example", |mut wire: Raw| async move {
         // Whatever it is, it is no proxy.
-        if wire.try_send("220 mail.example ESMTP\r\n\r\n").await.is_ok() {
+        if wire
+            .try_send("220 mail.example ESMTP\r\n\r\n")
+            .await
+            .is_ok()
+        {
             wire.take_whenever(1 << 20).await;
         }
     })
@@ -655,9 +832,13 @@ async fn names_are_resolved_where_the_scheme_says() {
     let socks = Origin::tcp("proxy.example", move |mut wire: Raw| {
         let kept = Arc::clone(&kept);
         async move {
-            let Some(_methods) = wire.take_whenever(3).await else { return };
+            let Some(_methods) = wire.take_whenever(3).await else {
+                return;
+            };
             wire.send([5, 0]).await;
-            let Some(head) = wire.take_whenever(4).await else { return };
+            let Some(head) = wire.take_whenever(4).await else {
+                return;
+            };
             let address = match head[3] {
                 1 => wire.take_whenever(4).await,
                 4 => wire.take_whenever(16).await,
@@ -666,18 +847,30 @@ async fn names_are_resolved_where_the_scheme_says() {
                     None => None,
                 },
             };
-            let Some(_port) = wire.take_whenever(2).await else { return };
-            kept.lock().expect("no holder panics").push((head[3], address.expect("an address")));
+            let Some(_port) = wire.take_whenever(2).await else {
+                return;
+            };
+            kept.lock()
+                .expect("no holder panics")
+                .push((head[3], address.expect("an address")));
             wire.send([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]).await;
         }
     })
     .await;
     for (scheme, wanted) in [
         ("socks5h", vec![(3, b"shop.localhost".to_vec())]),
-        ("socks5", vec![(1, vec![127, 0, 0, 1]), (4, Ipv6Addr::LOCALHOST.octets().to_vec())]),
+        (
+            "socks5",
+            vec![
+                (1, vec![127, 0, 0, 1]),
+                (4, Ipv6Addr::LOCALHOST.octets().to_vec()),
+            ],
+        ),
     ] {
         asked.lock().expect("no holder panics").clear();
-        let burdock = behind(&[format!("{scheme}://{}", socks.address())]).start().await;
+        let burdock = behind(&[format!("{scheme}://{}", socks.address())])
+            .start()
+            .await;
         let answer = burdock.visitor("a").get("https://shop.localhost/").await;
         assert_fault(&answer, "connect-failed", 502);
         assert_eq!(proxy_error(&answer), "destination_unavailable");
@@ -690,9 +883,18 @@ async fn a_connect_that_names_no_session_waits_for_the_request_that_does() {
     let pool = UpstreamProxy::open(Kind::Microsocks, 46).await;
     let own = UpstreamProxy::open(Kind::Microsocks, 47).await;
     let shop = Origin::tls("shop.example").start().await;
-    let burdock = behind(&[pool.url("socks5")]).connect_to(&shop).start().await;
+    let burdock = behind(&[pool.url("socks5")])
+        .connect_to(&shop)
+        .start()
+        .await;
     let body = json!({ "id": "a", "upstreamProxy": own.url("socks5h") });
-    assert_eq!(burdock.api("POST", "/api/v1/sessions", &body.to_string()).await.status, 201);
+    assert_eq!(
+        burdock
+            .api("POST", "/api/v1/sessions", &body.to_string())
+            .await
+            .status,
+        201
+    );
     // Named inside: by nobody else's proxy before.
     assert_eq!(burdock.visitor("a").get(&shop.url("/")).await.status, 200);
     assert_eq!(shop.peers(), [own.outgoing]);
@@ -719,12 +921,23 @@ async fn a_connect_that_names_no_session_waits_for_the_request_that_does() {
 async fn plain_http_in_a_tunnel_to_port_80_is_given_to_the_proxy_as_requests() {
     // squid refuses CONNECT to port 80, as most do.
     let proxy = Scripted::new("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
-    let burdock = behind(&[format!("http://{}", proxy.server.address())]).start().await;
-    let mut tunnel = burdock.client().tunnel_session("a").tunnel("shop.example:80").await;
-    tunnel.send("GET /x HTTP/1.1\r\nHost: shop.example\r\n\r\n").await;
+    let burdock = behind(&[format!("http://{}", proxy.server.address())])
+        .start()
+        .await;
+    let mut tunnel = burdock
+        .client()
+        .tunnel_session("a")
+        .tunnel("shop.example:80")
+        .await;
+    tunnel
+        .send("GET /x HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .await;
     assert_eq!(tunnel.answer().await.head.status(), 200);
     let head = proxy.heads().pop().expect("it came");
-    assert!(head.starts_with("GET http://shop.example/x HTTP/1.1\r\n"), "{head}");
+    assert!(
+        head.starts_with("GET http://shop.example/x HTTP/1.1\r\n"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -738,7 +951,10 @@ async fn the_egress_policy_judges_proxies_and_what_is_asked_of_them() {
         .await;
     let answer = burdock.visitor("a").get("http://198.51.100.1/").await;
     assert_fault(&answer, "destination-denied", 403);
-    assert!(fault(&answer).2.contains(&proxy.url("socks5h")), "{answer:?}");
+    assert!(
+        fault(&answer).2.contains(&proxy.url("socks5h")),
+        "{answer:?}"
+    );
     // The destination is, as an address, by a name that is known, and after the resolver.
     for scheme in ["socks5", "socks5h"] {
         let burdock = behind(&[proxy.url(scheme)])
@@ -746,7 +962,11 @@ async fn the_egress_policy_judges_proxies_and_what_is_asked_of_them() {
             .start()
             .await;
         let mut visitor = burdock.visitor("a");
-        for url in ["http://127.0.0.9/", "http://[::1]/", "http://169.254.169.254/latest"] {
+        for url in [
+            "http://127.0.0.9/",
+            "http://[::1]/",
+            "http://169.254.169.254/latest",
+        ] {
             assert_fault(&visitor.get(url).await, "destination-denied", 403);
         }
         let itself = format!("http://{}/", burdock.admin);
@@ -756,8 +976,14 @@ async fn the_egress_policy_judges_proxies_and_what_is_asked_of_them() {
     // Burdock is no upstream proxy of its own.
     let burdock = Burdock::new().start().await;
     let body = json!({ "id": "a", "upstreamProxy": format!("http://{}", burdock.proxy) });
-    burdock.api("POST", "/api/v1/sessions", &body.to_string()).await;
-    assert_fault(&burdock.visitor("a").get("http://shop.example/").await, "loop-detected", 508);
+    burdock
+        .api("POST", "/api/v1/sessions", &body.to_string())
+        .await;
+    assert_fault(
+        &burdock.visitor("a").get("http://shop.example/").await,
+        "loop-detected",
+        508,
+    );
 }
 
 #[tokio::test]
@@ -775,16 +1001,25 @@ async fn a_proxy_in_a_private_range_may_be_used_where_the_proxy_is_open_to_other
     )
     .credentials("a", "t");
     assert_eq!(client.get("http://shop.example/").await.status, 200);
-    assert_fault(&client.get("http://127.0.0.77/").await, "destination-denied", 403);
+    assert_fault(
+        &client.get("http://127.0.0.77/").await,
+        "destination-denied",
+        403,
+    );
     assert_eq!(proxy.heads().len(), 1);
 }
 
 #[tokio::test]
 async fn passwords_of_proxies_are_in_no_message_about_a_wrong_configuration() {
     let (code, said) = Burdock::new()
-        .config(&format!("upstream.proxies = [\"ftp://u:{PASSWORD}@h:1\", \"http://u:{PASSWORD}@h:1/x\"]"))
+        .config(&format!(
+            "upstream.proxies = [\"ftp://u:{PASSWORD}@h:1\", \"http://u:{PASSWORD}@h:1/x\"]"
+        ))
         .refused()
         .await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("upstream.proxies") && !said.contains(PASSWORD), "{said}");
+    assert!(
+        said.contains("upstream.proxies") && !said.contains(PASSWORD),
+        "{said}"
+    );
 }

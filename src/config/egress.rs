@@ -113,10 +113,18 @@ mod tests {
             "http://a:s3cret@p.example:1,socks5h://[::1]:2",
         )
         .unwrap();
-        let shown: Vec<_> = config.upstream.proxies.iter().map(ToString::to_string).collect();
+        let shown: Vec<_> = config
+            .upstream
+            .proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(shown, ["http://a@p.example:1", "socks5h://[::1]:2"]);
         for (wrong, what) in [
-            ("http://a:s3cret@p:1,http://a:s3cret-too@p:1", "http://a@p:1 twice"),
+            (
+                "http://a:s3cret@p:1,http://a:s3cret-too@p:1",
+                "http://a@p:1 twice",
+            ),
             ("ftp://a:s3cret@p:1", "must begin with"),
             ("socks5://s3cret-user@p:1", "SOCKS needs"),
             ("socks5://a:@p:1", "SOCKS needs"),
@@ -130,7 +138,10 @@ mod tests {
     #[test]
     fn the_first_rule_for_an_origin_decides() {
         let rules = r#"[{ match = "http://*.example", via = "direct" }, { match = "b.example", via = "proxies" }, { match = "127.0.0.1:9", via = "direct" }]"#;
-        let rules = load_with("BURDOCK_UPSTREAM__RULES", rules).unwrap().upstream.rules;
+        let rules = load_with("BURDOCK_UPSTREAM__RULES", rules)
+            .unwrap()
+            .upstream
+            .rules;
         for (scheme, authority, wanted) in [
             (Scheme::Http, "a.example:80", EgressVia::Direct),
             (Scheme::Https, "a.example:443", EgressVia::Proxies),
@@ -146,7 +157,10 @@ mod tests {
             r#"[{ match = "a.example", via = "http" }]"#,
             r#"[{ match = "a.example" }]"#,
         ] {
-            assert!(load_with("BURDOCK_UPSTREAM__RULES", wrong).is_err(), "{wrong}");
+            assert!(
+                load_with("BURDOCK_UPSTREAM__RULES", wrong).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

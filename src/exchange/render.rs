@@ -105,9 +105,7 @@ impl Exchange {
             false,
         );
         interim::relay(&mut request, from.interim.as_ref());
-        let answer = self
-            .fetch(request, destination, session, from)
-            .await?;
+        let answer = self.fetch(request, destination, session, from).await?;
         let absorbed = absorb::absorb(answer, destination, session).await?;
         let unrendered = match plan {
             Plan::Browser(reason) => Route::Browser(reason),

@@ -199,7 +199,11 @@ impl Registry {
             return Ok(());
         }
         let before = session.settings();
-        let settings = self.options.pool.egress.bind(session.id(), (*before).clone());
+        let settings = self
+            .options
+            .pool
+            .egress
+            .bind(session.id(), (*before).clone());
         let after = settings.egress.clone();
         let number = session.replace_settings(settings, &self.options.defaults, clock::now());
         commit(session, number).await?;

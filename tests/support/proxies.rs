@@ -195,7 +195,10 @@ impl UpstreamProxy {
 
     fn microsocks(&self) -> Command {
         let mut command = Command::new(tool::on_path(&["microsocks"]));
-        let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let (ip, port) = (
+            self.address.ip().to_string(),
+            self.address.port().to_string(),
+        );
         command.args(["-i", &ip, "-p", &port, "-b", &self.outgoing.to_string()]);
         if self.credentials {
             command.args(["-u", USER, "-P", PASSWORD]);
@@ -239,8 +242,12 @@ impl TlsBefore {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     // A client that refuses the certificate, or a proxy that is gone, ends the connection.
-                    let Ok(mut client) = acceptor.accept(stream).await else { return };
-                    let Ok(mut proxy) = TcpStream::connect(behind).await else { return };
+                    let Ok(mut client) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let Ok(mut proxy) = TcpStream::connect(behind).await else {
+                        return;
+                    };
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut proxy).await;
                 });
             }

@@ -232,7 +232,10 @@ impl<'de> Deserialize<'de> for Settings {
             max_ttl: Duration::from_secs(read::MAX_SECONDS),
         };
         let mut value = Value::deserialize(deserializer)?;
-        let egress = match value.as_object_mut().and_then(|fields| fields.shift_remove(EGRESS)) {
+        let egress = match value
+            .as_object_mut()
+            .and_then(|fields| fields.shift_remove(EGRESS))
+        {
             None => None,
             Some(Value::String(egress)) => Some(egress.into()),
             Some(_) => return Err(serde::de::Error::custom("`egress`: must be a string")),

@@ -280,7 +280,10 @@ mod tests {
         let bare: ProxyUrl = "http://proxy.example:1".parse().unwrap();
         assert_eq!(bare.credentials("a"), None);
         let password_only: ProxyUrl = "http://:p@proxy.example:1".parse().unwrap();
-        assert_eq!(password_only.credentials("a"), Some((vec![], b"p".to_vec())));
+        assert_eq!(
+            password_only.credentials("a"),
+            Some((vec![], b"p".to_vec()))
+        );
         assert_eq!(password_only.expose(), "http://:p@proxy.example:1");
     }
 

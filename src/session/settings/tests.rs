@@ -461,8 +461,14 @@ fn what_a_session_is_bound_to_is_stored_and_shown_but_not_set() {
     }
     assert!(Settings::from_json(&json!({"egress": "http://p:1"}), &BOUNDS).is_err());
     let own = bound
-        .merge_patch(&json!({"upstreamProxy": "socks5://u:secret@own.example"}), &BOUNDS)
+        .merge_patch(
+            &json!({"upstreamProxy": "socks5://u:secret@own.example"}),
+            &BOUNDS,
+        )
         .unwrap();
-    assert_eq!(own.egress, bound.egress, "it is kept for when the own proxy goes");
+    assert_eq!(
+        own.egress, bound.egress,
+        "it is kept for when the own proxy goes"
+    );
     assert_eq!(own.to_json()["egress"], "socks5://u@own.example:1080");
 }

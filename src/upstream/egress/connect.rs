@@ -299,7 +299,10 @@ fn watch(dialer: &Arc<Dialer>, proxy: &Arc<Proxy>) {
                 }
             }
             if !proxy.health.goes_on() {
-                tracing::info!(proxy = proxy.name(), "an upstream proxy can be reached again");
+                tracing::info!(
+                    proxy = proxy.name(),
+                    "an upstream proxy can be reached again"
+                );
                 return;
             }
         }
@@ -315,7 +318,10 @@ mod tests {
     #[test]
     fn a_status_is_read_as_proxies_write_it() {
         for (head, wanted) in [
-            ("HTTP/1.1 200 Connection established\r\n\r\n", Some((200, "200 Connection established"))),
+            (
+                "HTTP/1.1 200 Connection established\r\n\r\n",
+                Some((200, "200 Connection established")),
+            ),
             ("HTTP/1.0 200\r\n\r\n", Some((200, "200"))),
             ("HTTP/1.1 407 \r\nX: y\r\n\r\n", Some((407, "407"))),
             ("HTTP/1.1 503 no \u{fc}\n\n", Some((503, "503 no ??"))),
@@ -325,7 +331,9 @@ mod tests {
             ("", None),
         ] {
             let read = status_of(head.as_bytes());
-            let read = read.as_ref().map(|(status, said)| (status.as_u16(), said.as_str()));
+            let read = read
+                .as_ref()
+                .map(|(status, said)| (status.as_u16(), said.as_str()));
             assert_eq!(read, wanted, "{head:?}");
         }
     }

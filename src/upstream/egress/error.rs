@@ -131,9 +131,7 @@ impl From<EgressError> for Fault {
                 token => failed(token),
             },
             EgressError::Protocol { .. } => failed("proxy_internal_error"),
-            EgressError::Lost { source, .. } => {
-                failed("connection_terminated").caused_by(source)
-            }
+            EgressError::Lost { source, .. } => failed("connection_terminated").caused_by(source),
         }
     }
 }

@@ -105,11 +105,17 @@ mod tests {
     fn a_proxy_is_down_from_when_it_is_not_reached_to_when_it_is() {
         let health = Health::default();
         assert!(health.report().healthy);
-        assert!(health.vanished("refused".into()), "the first asks for a probe");
+        assert!(
+            health.vanished("refused".into()),
+            "the first asks for a probe"
+        );
         assert!(!health.vanished("refused".into()), "one is enough");
         let report = health.report();
         assert!(!report.healthy);
-        assert_eq!((report.failures, report.last_error.as_deref()), (2, Some("refused")));
+        assert_eq!(
+            (report.failures, report.last_error.as_deref()),
+            (2, Some("refused"))
+        );
         assert!(health.goes_on());
         health.reached();
         assert!(health.report().healthy);

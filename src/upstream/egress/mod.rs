@@ -174,7 +174,11 @@ mod tests {
         text.parse().expect("an id")
     }
 
-    const THREE: [&str; 3] = ["http://u:p@a.example:1", "http://b.example:1", "socks5h://c.example:1"];
+    const THREE: [&str; 3] = [
+        "http://u:p@a.example:1",
+        "http://b.example:1",
+        "socks5h://c.example:1",
+    ];
 
     #[test]
     fn a_session_keeps_its_proxy_while_that_is_configured() {
@@ -188,7 +192,9 @@ mod tests {
             assert_eq!(exit.proxy().name(), &*egress);
             let four = pool(&[&THREE[..], &["http://d.example:1"]].concat());
             assert_eq!(four.bind(&id, bound.clone()), bound, "no session moves");
-            let gone = THREE.iter().filter(|url| !url.ends_with(&egress[egress.len() - 11..]));
+            let gone = THREE
+                .iter()
+                .filter(|url| !url.ends_with(&egress[egress.len() - 11..]));
             let two = pool(&gone.copied().collect::<Vec<_>>());
             assert!(!two.is_bound(&bound));
             let anew = two.bind(&id, bound.clone()).egress;
@@ -209,7 +215,10 @@ mod tests {
         let exit = three.exit(&id("a"), &settings).expect("a way");
         assert!(exit.is_own());
         assert_eq!(exit.proxy().name(), "http://user-{session}@own.example:9");
-        assert_eq!(exit.credentials(), Some(&(b"user-a".to_vec(), b"secret".to_vec())));
+        assert_eq!(
+            exit.credentials(),
+            Some(&(b"user-a".to_vec(), b"secret".to_vec()))
+        );
         let sent = exit.authorization().expect("credentials");
         assert_eq!(sent, "Basic dXNlci1hOnNlY3JldA==");
         assert!(!format!("{exit:?} {sent:?}").contains("c2VjcmV0"));
@@ -232,12 +241,23 @@ mod tests {
         let three = pool(&THREE);
         let exit = three.exit(&id("a"), &Settings::default()).expect("a way");
         let others = three.others(&exit);
-        let names: Vec<_> = others.iter().map(|exit| exit.proxy().name().to_owned()).collect();
+        let names: Vec<_> = others
+            .iter()
+            .map(|exit| exit.proxy().name().to_owned())
+            .collect();
         assert_eq!(names.len(), 2);
         assert!(!names.iter().any(|name| name == exit.proxy().name()));
         assert!(others[0].proxy().health.vanished("refused".into()));
         let again = three.others(&exit);
         assert_eq!(again[0].proxy().name(), names[1]);
-        assert!(pool(&THREE[..1]).others(&pool(&THREE[..1]).exit(&id("a"), &Settings::default()).expect("a way")).is_empty());
+        assert!(
+            pool(&THREE[..1])
+                .others(
+                    &pool(&THREE[..1])
+                        .exit(&id("a"), &Settings::default())
+                        .expect("a way")
+                )
+                .is_empty()
+        );
     }
 }

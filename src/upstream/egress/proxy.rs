@@ -120,10 +120,7 @@ impl Exit {
     /// Whether requests are given to the proxy as such, rather than bytes of a tunnel: what HTTP proxies are asked for where
     /// nothing is encrypted, since many refuse CONNECT to port 80.
     pub fn forwards(&self) -> bool {
-        matches!(
-            self.proxy.scheme(),
-            ProxyScheme::Http | ProxyScheme::Https
-        )
+        matches!(self.proxy.scheme(), ProxyScheme::Http | ProxyScheme::Https)
     }
 }
 

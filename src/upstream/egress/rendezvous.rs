@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn names_are_spread_evenly() {
-        let proxies: Vec<String> = (0..8).map(|at| format!("http://10.0.0.{at}:3128")).collect();
+        let proxies: Vec<String> = (0..8)
+            .map(|at| format!("http://10.0.0.{at}:3128"))
+            .collect();
         let mut counts = BTreeMap::new();
         for name in 0..8_000 {
             let ranked = ranking(&name.to_string(), proxies.iter().map(String::as_str));
@@ -59,7 +61,10 @@ mod tests {
         }
         assert_eq!(counts.len(), 8);
         // Within five standard deviations of a thousand.
-        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+        assert!(
+            counts.values().all(|count| (850..1150).contains(count)),
+            "{counts:?}"
+        );
     }
 
     proptest! {
