@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::burdock::Builder;
 use crate::support::problem::{assert_fault, fault, proxy_error};
 use crate::support::proxies::{Kind, PASSWORD, TlsBefore, UpstreamProxy};
-use crate::support::{Answer, Burdock, Gate, Origin, Raw, Reply, eventually, within};
+use crate::support::{Answer, Burdock, Gate, Origin, Raw, Reply, eventually};
 
 /// A burdock that leaves by these proxies.
 fn behind(proxies: &[String]) -> Builder {
@@ -900,10 +900,8 @@ async fn a_connect_that_names_no_session_waits_for_the_request_that_does() {
     assert_eq!(shop.peers(), [own.outgoing]);
     // Silence is no session's. What is said in the end is still by its own.
     let tunnel = burdock.client().tunnel("shop.example:443").await;
-    within("a connection for a server that may speak first", async {
-        while shop.connections() < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+    eventually("a connection for a server that may speak first", async || {
+        (shop.connections() == 2).then_some(())
     })
     .await;
     assert_eq!(shop.peers()[1], pool.outgoing);
