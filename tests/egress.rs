@@ -900,9 +900,10 @@ async fn a_connect_that_names_no_session_waits_for_the_request_that_does() {
     assert_eq!(shop.peers(), [own.outgoing]);
     // Silence is no session's. What is said in the end is still by its own.
     let tunnel = burdock.client().tunnel("shop.example:443").await;
-    eventually("a connection for a server that may speak first", async || {
-        (shop.connections() == 2).then_some(())
-    })
+    eventually(
+        "a connection for a server that may speak first",
+        async || (shop.connections() == 2).then_some(()),
+    )
     .await;
     assert_eq!(shop.peers()[1], pool.outgoing);
     drop(tunnel);
