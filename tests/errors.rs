@@ -41,7 +41,7 @@ impl Provocation {
     }
 }
 
-const PROVOCATIONS: [Provocation; 18] = [
+const PROVOCATIONS: [Provocation; 19] = [
     Provocation {
         fields: &[("X-Session-ID", "not valid")],
         ..Provocation::new("bad-request", "http_request_error")
@@ -112,6 +112,12 @@ const PROVOCATIONS: [Provocation; 18] = [
         config: "upstream.response_header_timeout = '500ms'",
         url: "https://shop.example/never",
         ..Provocation::new("upstream-timeout", "http_response_timeout")
+    },
+    Provocation {
+        config: "browser.navigation_timeout = '4s'",
+        url: "https://shop.example/never",
+        fields: &[("X-Session-ID", "f"), ("X-Burdock-Render", "browser")],
+        ..Provocation::new("browser-timeout", "http_response_timeout")
     },
     Provocation {
         fields: &[("Host", "other.example")],

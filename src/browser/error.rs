@@ -50,8 +50,9 @@ impl From<BrowserError> for Fault {
         let detail = error.to_string();
         match error {
             BrowserError::Store(error) => error.into(),
+            // Waiting does not help.
             BrowserError::Disabled | BrowserError::Missing => {
-                Self::new(Kind::BrowserUnavailable, detail).retry_after(Duration::from_secs(60))
+                Self::new(Kind::BrowserUnavailable, detail)
             }
             BrowserError::Start(_) | BrowserError::Crashed(_) | BrowserError::Busy { .. } => {
                 Self::new(Kind::BrowserUnavailable, detail).retry_after(Duration::from_secs(1))

@@ -127,12 +127,22 @@ fn as_visitor(
         upgrade,
     };
     let fields = request_fields(fields, rewrite);
-    *request.headers_mut() = identified(fields, &visitor.identity());
+    // Chromium tells low-entropy hints to trustworthy origins, in requests of HTTP that are no preflights.
+    let hints = !upgrade
+        && *request.method() != Method::OPTIONS
+        && (destination.origin.scheme.is_secure()
+            || destination.origin.authority.host.is_localhost());
+    *request.headers_mut() = identified(fields, &visitor.identity(), hints);
     request
 }
 
-/// Puts the identity's values where the browser sent those fields, and takes out those that it shall not have.
-fn identified(fields: HeaderMap, identity: &[(HeaderName, Option<HeaderValue>)]) -> HeaderMap {
+/// Puts the identity's values where the browser sent those fields, and takes out those that it shall not have. With `hints` client hints are
+/// added where they are missing: a worker that was told who it seems to be sends none.
+fn identified(
+    fields: HeaderMap,
+    identity: &[(HeaderName, Option<HeaderValue>)],
+    hints: bool,
+) -> HeaderMap {
     if identity.is_empty() {
         return fields;
     }
@@ -146,6 +156,14 @@ fn identified(fields: HeaderMap, identity: &[(HeaderName, Option<HeaderValue>)])
                 out.insert(name, value.clone());
             }
             Some((_, None)) => {}
+        }
+    }
+    for (name, value) in identity.iter().filter(|_| hints) {
+        if let Some(value) = value
+            && name.as_str().starts_with("sec-ch-ua")
+            && !out.contains_key(name)
+        {
+            out.append(name.clone(), value.clone());
         }
     }
     out
@@ -181,7 +199,9 @@ mod tests {
                 Some(HeaderValue::from_static("?0")),
             ),
         ];
-        let out = identified(fields, &identity);
+        let added = identified(fields.clone(), &identity, true);
+        assert_eq!(added["sec-ch-ua-mobile"], "?0");
+        let out = identified(fields, &identity, false);
         let lines: Vec<_> = out
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))

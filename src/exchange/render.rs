@@ -105,7 +105,14 @@ impl Exchange {
             false,
         );
         interim::relay(&mut request, from.interim.as_ref());
-        let answer = self.fetch(request, destination, session, from).await?;
+        let fetching = self.fetch(request, destination, session, from);
+        let answer = match &slot {
+            // What is to be rendered has that much time for all of it.
+            Some(_) => timeout_at(wish.deadline, fetching)
+                .await
+                .map_err(|_| no_document())??,
+            None => fetching.await?,
+        };
         let absorbed = absorb::absorb(answer, destination, session).await?;
         let unrendered = match plan {
             Plan::Browser(reason) => Route::Browser(reason),
@@ -123,32 +130,19 @@ impl Exchange {
             Some(_) => MAX_DOCUMENT,
             None => MAX_EVIDENCE,
         };
-        let read = timeout_at(wish.deadline, Whole::read(body, limit))
-            .await
-            .map_err(|_| {
-                Fault::new(
-                    Kind::BrowserTimeout,
-                    "the document did not come within `browser.navigation_timeout`",
-                )
-            })?
-            .map_err(|error| {
-                Fault::new(
-                    Kind::UpstreamProtocol,
-                    format!("the document broke off: {error}"),
-                )
-            })?;
+        let read = Whole::read(body, limit, wish.deadline).await;
+        let read = read.map_err(|error| {
+            let detail = format!("the document broke off: {error}");
+            Fault::new(Kind::UpstreamProtocol, detail)
+        })?;
         flight.answered(head.status);
         let document = match read {
             Whole::All(bytes, frames) => (bytes, frames),
-            Whole::Larger(frames, rest) if plan == Plan::Auto => {
-                return Ok(as_it_came(
-                    head,
-                    Body::read(frames, Some(rest), std::mem::take(flight)),
-                    Route::Http,
-                    session,
-                    None,
-                ));
+            Whole::Larger(frames, rest) | Whole::Late(frames, rest) if plan == Plan::Auto => {
+                let body = Body::read(frames, Some(rest), std::mem::take(flight));
+                return Ok(as_it_came(head, body, Route::Http, session, None));
             }
+            Whole::Late(..) => return Err(no_document()),
             Whole::Larger(..) => {
                 let detail = format!(
                     "the document is larger than the {} MiB that are rendered",
@@ -456,21 +450,36 @@ fn as_it_came(
     response
 }
 
+fn no_document() -> Fault {
+    let detail = "the document did not come within `browser.navigation_timeout`";
+    Fault::new(Kind::BrowserTimeout, detail)
+}
+
 /// A body read up to a limit.
 enum Whole {
     /// All of it: its bytes together, and the frames as they came.
     All(Bytes, VecDeque<Frame<Bytes>>),
     /// More than that: what was read, and the rest.
     Larger(VecDeque<Frame<Bytes>>, ResponseBody),
+    /// The deadline came: what was read until then, and the rest.
+    Late(VecDeque<Frame<Bytes>>, ResponseBody),
 }
 
 impl Whole {
-    async fn read(mut body: ResponseBody, limit: usize) -> Result<Self, BodyError> {
+    async fn read(
+        mut body: ResponseBody,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Self, BodyError> {
         let mut frames = VecDeque::new();
         let mut size = 0;
-        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-        {
-            let frame = frame?;
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+            let frame = match timeout_at(deadline, frame).await {
+                Ok(Some(frame)) => frame?,
+                Ok(None) => break,
+                Err(_) => return Ok(Self::Late(frames, body)),
+            };
             size += frame.data_ref().map_or(0, Bytes::len);
             frames.push_back(frame);
             if size > limit {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -548,7 +549,8 @@ impl Deadline {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        // Whatever was spent on reading: what an origin sends without end must not keep its time from passing.
+        while unconstrained(self.timer.as_mut()).poll_unpin(cx).is_ready() {
             if !self.upload.moved() {
                 return Poll::Ready(());
             }

@@ -130,7 +130,7 @@ async fn two_sessions_in_one_browser_are_two_visitors() {
     let burdock = before(&[&app]).start().await;
     for (id, agent, timezone, locale) in [
         ("a", "Agent/A", "Europe/Paris", "fr-FR"),
-        ("b", "Agent/B", "Asia/Kolkata", "hi-IN"),
+        ("b", "Agent/B", "Asia/Tokyo", "ja-JP"),
     ] {
         create(&burdock, &json!({"id": id, "browser": {"userAgent": agent, "timezone": timezone, "locale": locale}})).await;
     }
@@ -139,7 +139,7 @@ async fn two_sessions_in_one_browser_are_two_visitors() {
         let (a, b) = tokio::join!(look("a"), look("b"));
         for (seen, agent, timezone, locale) in [
             (a, "Agent/A", "Europe/Paris", "fr-FR"),
-            (b, "Agent/B", "Asia/Kolkata", "hi-IN"),
+            (b, "Agent/B", "Asia/Tokyo", "ja-JP"),
         ] {
             for part in ["page", "worker"] {
                 let found = (

@@ -76,7 +76,7 @@ async fn an_element_is_waited_for_and_a_picture_taken() {
     let session = house.session("a").await;
     let mut ask = ask(
         "http://shop.example/",
-        "<script>setTimeout(() => { document.body.innerHTML = '<p class=late>x' }, 300)</script><body style='height:3000px'>",
+        "<script>setTimeout(() => { document.body.innerHTML = '<p class=late>x' }, 300)</script><body style='height:3000px;margin:0'>",
     );
     ask.wait = Some(Wait::Selector("p.late".to_owned()));
     ask.shot = Some(Shot {
@@ -92,7 +92,7 @@ async fn an_element_is_waited_for_and_a_picture_taken() {
     assert_eq!(thumbnail[..2], [0xff, 0xd8]);
     ask.wait = Some(Wait::Selector("p[".to_owned()));
     let error = house.render_as(Some(&session), ask).await.unwrap_err();
-    assert!(matches!(error, BrowserError::Navigation(_)), "{error}");
+    assert!(matches!(error, BrowserError::Selector(_)), "{error}");
     house.close().await;
 }
 
