@@ -80,10 +80,14 @@ pub(super) async fn make_ready(
         auto_attach: true,
         wait_for_debugger_on_start: true,
         flatten: Some(true),
-        filter: Some(TargetFilter::new(vec![FilterEntry {
-            exclude: None,
-            r#type: Some("worker".to_owned()),
-        }])),
+        filter: Some(TargetFilter::new(
+            ["worker", "service_worker"]
+                .map(|kind| FilterEntry {
+                    exclude: None,
+                    r#type: Some(kind.to_owned()),
+                })
+                .to_vec(),
+        )),
     };
     let workers = page.call(&workers, LIMIT);
     let running = page.call(&RunIfWaitingForDebuggerParams {}, LIMIT);

@@ -201,7 +201,9 @@ impl Flight {
 
     /// Leaves it out of the access log: nobody was asked for anything.
     pub(super) fn unlogged(&mut self) {
-        self.entry = None;
+        if let Some(entry) = &mut self.entry {
+            entry.unsaid = true;
+        }
     }
 
     pub(super) fn slot(&mut self, slot: OwnedSemaphorePermit) {

@@ -28,6 +28,8 @@ pub struct Entry {
     pub status: Option<StatusCode>,
     /// The fault that was answered with, if it was one.
     pub fault: Option<&'static str>,
+    /// Nobody was asked for anything: there is no line.
+    pub unsaid: bool,
     /// `http`; `browser` where the page was rendered; `page` for what a page asked for.
     pub route: &'static str,
     /// Bytes of the response's body.
@@ -62,6 +64,7 @@ impl AccessLog {
                 session: None,
                 status: None,
                 fault: None,
+                unsaid: false,
                 route: "http",
                 bytes_in: 0,
                 bytes_out: 0,
@@ -83,6 +86,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if self.unsaid {
+            return;
+        }
         tracing::info!(
             target: "burdock::access",
             client = %self.client,
