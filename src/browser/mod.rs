@@ -38,4 +38,4 @@ pub use self::options::{Blocked, Options, Sandbox, Wait, WaitUntil};
 pub use self::pool::Browsers;
 pub use self::slot::Slot;
 pub use self::status::{BrowserStatus, Counts, Status};
-pub use self::visitor::{Clients, Doors, Offer, OpenDoor, Over, Visitor};
+pub use self::visitor::{Clients, Doors, IdentityFields, Offer, OpenDoor, Over, Visitor};

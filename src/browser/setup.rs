@@ -49,7 +49,7 @@ pub(super) async fn make_ready(
             timezone_id: timezone.clone(),
         });
     let patterns: Vec<RequestPattern> = blocked.iter().map(|kind| pattern(*kind)).collect();
-    let fetch = (!patterns.is_empty()).then(|| fetch::EnableParams {
+    let fetch = (!patterns.is_empty()).then_some(fetch::EnableParams {
         patterns: Some(patterns),
         handle_auth_requests: None,
     });
@@ -80,14 +80,10 @@ pub(super) async fn make_ready(
         auto_attach: true,
         wait_for_debugger_on_start: true,
         flatten: Some(true),
-        filter: Some(TargetFilter::new(
-            ["worker", "service_worker"]
-                .map(|kind| FilterEntry {
-                    exclude: None,
-                    r#type: Some(kind.to_owned()),
-                })
-                .to_vec(),
-        )),
+        filter: Some(TargetFilter::new(vec![FilterEntry {
+            exclude: None,
+            r#type: Some("worker".to_owned()),
+        }])),
     };
     let workers = page.call(&workers, LIMIT);
     let running = page.call(&RunIfWaitingForDebuggerParams {}, LIMIT);

@@ -56,6 +56,9 @@ pub struct OpenDoor {
     pub close: DropGuard,
 }
 
+/// Fields that are set in every request of a context; one without a value is removed.
+pub type IdentityFields = Arc<[(HeaderName, Option<HeaderValue>)]>;
+
 /// One visitor of origins, as its browser context's listener sees it.
 #[derive(Debug)]
 pub struct Visitor {
@@ -65,7 +68,7 @@ pub struct Visitor {
     own: Arc<Pool>,
     /// What is set in every request of the context: user agent and client hints, also where the browser would send others (a service
     /// worker's fetches ignore the override); a field without a value is removed.
-    identity: Mutex<Arc<[(HeaderName, Option<HeaderValue>)]>>,
+    identity: Mutex<IdentityFields>,
     /// Documents that are there already, by the URL they are of.
     offers: Mutex<HashMap<String, Vec<Arc<Document>>>>,
     /// The context that it is in.
@@ -104,12 +107,12 @@ impl Visitor {
     }
 
     /// What is set in every request of the context.
-    pub fn identity(&self) -> Arc<[(HeaderName, Option<HeaderValue>)]> {
+    pub fn identity(&self) -> IdentityFields {
         Arc::clone(&self.identity.lock())
     }
 
     /// Changes that.
-    pub fn set_identity(&self, identity: Arc<[(HeaderName, Option<HeaderValue>)]>) {
+    pub fn set_identity(&self, identity: IdentityFields) {
         *self.identity.lock() = identity;
     }
 

@@ -84,7 +84,10 @@ impl EgressError {
     #[must_use]
     pub fn unreachable(&self) -> Option<&Arc<Exit>> {
         match self {
-            Self::Unreachable { source, .. } if matches!(source, DialError::Denied { .. }) => None,
+            Self::Unreachable {
+                source: DialError::Denied { .. },
+                ..
+            } => None,
             Self::Unreachable { exit, .. } => Some(exit),
             _ => None,
         }
