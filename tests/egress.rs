@@ -90,7 +90,7 @@ async fn everything_goes_through(proxy: &str, outgoing: IpAddr, forwards: Option
             assert_eq!(answer.status, 200, "{proxy}, round {round}: {answer:?}");
         }
     }
-    assert_eq!(fast.last().h2, true, "{proxy}");
+    assert!(fast.last().h2, "{proxy}");
     assert_eq!(
         (shop.connections(), fast.connections()),
         (1, 1),
@@ -211,7 +211,10 @@ async fn wrong_credentials_are_a_fault_of_the_proxy_and_name_it() {
         let wrong = format!("{scheme}://somebody:s3cret-but-wrong@{}", proxy.address);
         let none = format!("{scheme}://{}", proxy.address);
         for url in [wrong, none] {
-            let burdock = behind(&[url.clone()]).connect_to(&shop).start().await;
+            let burdock = behind(std::slice::from_ref(&url))
+                .connect_to(&shop)
+                .start()
+                .await;
             let mut visitor = burdock.visitor("a");
             let mut answers = vec![visitor.get(&shop.url("/")).await];
             let (refused, _) = burdock
@@ -814,7 +817,7 @@ async fn a_proxy_that_answers_nothing_or_nonsense_is_named_in_time() {
         (&odd, "socks5h", "connect-failed", 502),
     ] {
         let url = format!("{scheme}://u:s3cret@{}", proxy.address());
-        let burdock = behind(&[url.clone()])
+        let burdock = behind(std::slice::from_ref(&url))
             .config("upstream.connect_timeout = \"500ms\"")
             .start()
             .await;
