@@ -127,16 +127,6 @@ async fn without_a_browser_everything_else_works_and_the_fault_says_what_to_inst
             before(&[&app]).config("browser.enabled = false"),
             "browser.enabled",
         ),
-        (
-            "an endpoint where nobody is",
-            before(&[&app]).config("browser.endpoints = ['ws://127.0.0.1:1/devtools/browser/x']"),
-            "127.0.0.1:1",
-        ),
-        (
-            "a program that is no browser",
-            before(&[&app]).config("browser.executable = '/bin/false'"),
-            "/bin/false",
-        ),
     ] {
         let burdock = builder.start().await;
         create(&burdock, &json!({"id": "r", "render": "browser"})).await;
@@ -147,7 +137,13 @@ async fn without_a_browser_everything_else_works_and_the_fault_says_what_to_inst
             assert_fault(&answer, "browser-unavailable", 503);
             let (_, _, detail) = fault(&answer);
             assert!(detail.contains(said), "{what}: {detail}");
-            assert!(answer.field("retry-after").is_some(), "{what}: {answer:?}");
+            // A program may be put there while burdock runs; for what is missing or off waiting does not help.
+            let waits = what == "a program that is not there";
+            assert_eq!(
+                answer.field("retry-after").is_some(),
+                waits,
+                "{what}: {answer:?}"
+            );
         }
         let plain = burdock.visitor("a").get(&app.url("/account")).await;
         assert_eq!(plain.status, 200, "{what}");
